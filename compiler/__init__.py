@@ -1,0 +1,1 @@
+"""ONNX model → typed graph → words of the Athena machine."""
