@@ -1,10 +1,10 @@
 """Export small random-weight transformers with torch's two ONNX exporters into tests/data/.
 
-In:  nothing but transformers' configuration classes (no download); weights are seeded random numbers.
+In:  nothing but transformers' configuration classes (no download); weights are seeded noise.
 Out: FAMILY_EXPORTER.onnx files (fp32, self-contained), manifest.yaml describing each of them.
 Raises: SystemExit when onnxruntime and torch disagree on an exported file by more than 1e-4.
 
-Needs the extra `export` (torch, transformers, onnxscript).  Run from the repository root:
+Needs the extra `export` (torch, transformers, onnxscript).  Run it there:
 
     python examples/export_models.py                      # all models into tests/data/
     python examples/export_models.py gpt2_ts llama_kv_dynamo -o /tmp/models
@@ -38,8 +38,8 @@ PRESENT_FORMAT = "present.{layer}.{part}"
 class Case:
     """One file to write: which model, which exporter, which inputs it takes.
 
-    `dims` maps every symbolic dimension of the file to the value used as default binding;
-    its keys are the names batch, sequence, past and total lengths get in the file.
+    `inputs` are the names before the cache, `names` those of the symbolic dimensions (batch,
+    sequence and, with a cache, past and total length).
     """
 
     family: str
@@ -189,7 +189,7 @@ def symbolic_shape(case: Case, name: str) -> dict[int, str]:
 
 
 def make_inputs(case: Case, sizes: Sequence[int], padding: int = 0) -> tuple[torch.Tensor, ...]:
-    """Return seeded inputs; `sizes` is (batch, seq[, past]), the first `padding` keys are masked."""
+    """Return seeded inputs of `sizes` (batch, seq[, past]), the first `padding` keys masked."""
     batch, seq, *lengths = sizes
     past = lengths[0] if lengths else 0
     generator = torch.Generator().manual_seed(100 * case.seed + seq)
@@ -337,9 +337,7 @@ GPT2_CACHE, LLAMA_CACHE = (2, 4, 24), (2, 2, 16)
 CASES: dict[str, Case] = {
     "gpt2_ts": _case(gpt2, "ts eager 17", inputs=MASKED, seed=1),
     "gpt2_dynamo": _case(gpt2, "dynamo sdpa 18", inputs=("input_ids",), seed=2),
-    "gpt2_kv_ts": _case(
-        gpt2, "ts sdpa 17", inputs=PLACED, seed=3, cache=GPT2_CACHE, names=OPTIMUM
-    ),
+    "gpt2_kv_ts": _case(gpt2, "ts sdpa 17", inputs=PLACED, seed=3, cache=GPT2_CACHE, names=OPTIMUM),
     "gpt2_kv_dynamo": _case(
         gpt2, "dynamo eager 20", inputs=MASKED, seed=4, cache=GPT2_CACHE, names=PLAIN
     ),
@@ -382,15 +380,16 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     arguments.output.mkdir(parents=True, exist_ok=True)
+    versions = {m.__name__: str(m.__version__) for m in (torch, transformers, onnx, onnxruntime)}
     manifest_path = arguments.output / "manifest.yaml"
     manifest = yaml.safe_load(manifest_path.read_text()) if manifest_path.exists() else {}
     entries = manifest.get("files", {})
     for name in arguments.names or CASES:
         entries[f"{name}.onnx"] = write(name, arguments.output)
         print(f"{name}.onnx: {entries[f'{name}.onnx']['max_abs_diff_to_torch']:g} from torch")
-        versions = {m.__name__: str(m.__version__) for m in (torch, transformers, onnx, onnxruntime)}
         content = {"versions": versions, "files": {k: entries[k] for k in sorted(entries)}}
-        manifest_path.write_text(yaml.safe_dump(content, sort_keys=False, width=100, default_flow_style=None))
+        text = yaml.safe_dump(content, sort_keys=False, width=100, default_flow_style=None)
+        manifest_path.write_text(text)
 
 
 if __name__ == "__main__":
