@@ -1,0 +1,1 @@
+"""The instruction set: words, program container, builder, assembler, verifier, service times, tables."""

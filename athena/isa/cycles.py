@@ -1,0 +1,69 @@
+"""Service times of words in clock cycles: one copy for cost model, timing engine, documentation and RTL tests.
+
+Plain integer functions of chip parameters, written so that Numba can compile them as they stand. A word that issues in cycle t and
+takes n cycles completes in cycle t + n: its last byte is visible, its signals leave, its ports are free, in t + n.
+"""
+
+from __future__ import annotations
+
+
+def ceil_div(a: int, b: int) -> int:
+    """Smallest integer not below a / b, for a ≥ 0, b > 0."""
+    return -(-a // b)
+
+
+def matmul_cycles(m: int, n: int, k: int, rows: int, cols: int, rate: int, mac_latency: int) -> int:
+    """Cycles of MATMUL [m, k] × [k, n] on a weight-stationary rows × cols array.
+
+    The first tile of weights takes `rows` cycles to shift in; every tile then occupies the array for max(ceil(m / rate), rows)
+    cycles, since the next tile's weights need `rows` cycles to shift in behind it; the last row leaves
+    rows * mac_latency + cols - 1 cycles after it entered, and its sums are added to the accumulator in one more.
+    No rows or columns: 1 cycle. k = 0 writes the initial values, one row a cycle.
+    """
+    if m == 0 or n == 0:
+        return 1
+    if k == 0:
+        return 1 + m * ceil_div(n, cols)
+    tiles = ceil_div(n, cols) * ceil_div(k, rows)
+    return rows + tiles * max(ceil_div(m, rate), rows) + rows * mac_latency + cols
+
+
+def copy_beats(blocks: int, rows: int, row_bytes: int, bus_bytes: int) -> int:
+    """Beats of a strided copy: every row starts a new beat."""
+    return blocks * rows * ceil_div(row_bytes, bus_bytes)
+
+
+def tree_levels(lanes: int) -> int:
+    """Levels of the pairwise tree over the lanes."""
+    levels = 0
+    while (1 << levels) < lanes:
+        levels += 1
+    return levels
+
+
+def vec_cycles(rows: int, cols: int, lanes: int, startup: int, passes: int, reduces: int) -> int:
+    """Cycles of VEC on [rows, cols]: `passes` = largest number of operands that share one memory bank (at least 1).
+
+    Every row takes ceil(cols / lanes) × passes cycles; a row reduction adds the tree once, at the end, since rows are pipelined.
+    """
+    if rows == 0 or cols == 0:
+        return 1
+    tree = tree_levels(lanes) if reduces else 0
+    return startup + rows * ceil_div(cols, lanes) * passes + tree
+
+
+def vperm_cycles(rows: int, cols: int, lanes: int, startup: int) -> int:
+    """Cycles of VPERM: one row of lanes read and one written each cycle, whichever side is longer."""
+    if rows == 0 or cols == 0:
+        return 1
+    return startup + max(rows * ceil_div(cols, lanes), cols * ceil_div(rows, lanes))
+
+
+def vgather_cycles(rows: int, cols: int, lanes: int, startup: int) -> int:
+    """Cycles of VGATHER: an index is read one cycle before its row."""
+    if rows == 0 or cols == 0:
+        return 1
+    return startup + rows * (1 + ceil_div(cols, lanes))
+
+
+SETA_CYCLES = 18  # the serial divider takes a cycle for each of 16 quotient bits, one to start, one to multiply

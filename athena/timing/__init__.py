@@ -1,0 +1,1 @@
+"""The timing execution: the program's words in simulated time."""
