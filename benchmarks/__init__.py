@@ -1,0 +1,1 @@
+"""Measurements of the compiler and the simulators, outside the default test run."""
