@@ -1,7 +1,9 @@
 """The error tree: every fault a user can cause has a stable code and one message.
 
-A message reads `error[E-AREA-WHAT]: …`, `  at: file, node or key`, `  do: remedy`. `docs/errors.md` has a paragraph for each
-code, generated from the docstrings here; the command line prints the message and exits with `exit_code`.
+A message reads `error[E-AREA-WHAT]: …`, `  at: file, node or key`, `  do: remedy`. `docs/errors.md`
+has a paragraph for each
+code, generated from the docstrings here; the command line prints the message and exits with
+`exit_code`.
 """
 
 from __future__ import annotations
@@ -13,9 +15,13 @@ _FORMAT_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 
 def printable(text: object, limit: int = NAME_LIMIT_CHARS) -> str:
-    """Text from an untrusted source, safe for a terminal: control and bidi characters escaped, cut at `limit` characters."""
+    """Text from an untrusted source, safe for a terminal: control and bidi characters escaped, cut
+    at `limit` characters.
+    """
     escaped = "".join(
-        char if unicodedata.category(char) not in _FORMAT_CATEGORIES else char.encode("unicode_escape").decode("ascii")
+        char
+        if unicodedata.category(char) not in _FORMAT_CATEGORIES
+        else char.encode("unicode_escape").decode("ascii")
         for char in str(text)[: limit + 1]
     )
     return escaped if len(escaped) <= limit else escaped[: limit - 1] + "…"
@@ -31,7 +37,9 @@ class AthenaError(Exception):
         self.message = message
         self.where = where
         self.hint = hint
-        super().__init__(f"error[{self.code}]: {message}\n  at: {where}" + (f"\n  do: {hint}" if hint else ""))
+        super().__init__(
+            f"error[{self.code}]: {message}\n  at: {where}" + (f"\n  do: {hint}" if hint else "")
+        )
 
 
 class ModelError(AthenaError):
@@ -41,13 +49,15 @@ class ModelError(AthenaError):
 
 
 class ModelFileError(ModelError):
-    """The model path is missing, is not a regular file, or holds something else than an ONNX model."""
+    """The model path is missing, not a regular file, or holds something else than an ONNX model."""
 
     code = "E-MODEL-FILE"
 
 
 class ExternalDataError(ModelError):
-    """A tensor's external data lies outside the model's folder, is missing, or does not have the length its shape needs."""
+    """A tensor's external data lies outside the model's folder, is missing, or does not have the
+    length its shape needs.
+    """
 
     code = "E-MODEL-EXTERNAL"
 
@@ -65,31 +75,41 @@ class ShapeError(ModelError):
 
 
 class UnsupportedOpError(ModelError):
-    """An operator, attribute or dtype that neither the chip nor the host may execute (or any host operator under `--strict`)."""
+    """An operator, attribute or dtype that neither the chip nor the host may execute (or any host
+    operator under `--strict`).
+    """
 
     code = "E-OP-UNSUPPORTED"
 
 
 class InputError(AthenaError):
-    """Input tensors (`.npz`) that do not fit the model: missing, of another shape or dtype, or not readable."""
+    """Input tensors (`.npz`) that do not fit the model: missing, of another shape or dtype, or not
+    readable.
+    """
 
     code = "E-INPUT-INVALID"
 
 
 class ChipError(AthenaError):
-    """A chip description that cannot be built: unknown key, value out of range, figures that contradict each other."""
+    """A chip description that cannot be built: unknown key, value out of range, figures that
+    contradict each other.
+    """
 
     code = "E-CHIP-INVALID"
 
 
 class CapacityError(AthenaError):
-    """Something does not fit: a tile in the scratchpad, the weights in HBM, a loop body in the instruction FIFO."""
+    """Something does not fit: a tile in the scratchpad, the weights in HBM, a loop body in the
+    instruction FIFO.
+    """
 
     code = "E-CAPACITY"
 
 
 class ProgramError(AthenaError):
-    """A program file or program that breaks the rules of the machine (bounds, alignment, balance of semaphores)."""
+    """A program file or program that breaks the rules of the machine (bounds, alignment, balance of
+    semaphores).
+    """
 
     code = "E-PROGRAM-INVALID"
 
@@ -101,7 +121,9 @@ class RaceError(ProgramError):
 
 
 class DeadlockError(ProgramError):
-    """Every queue of a program is blocked and not all have ended; the message lists queue, word, semaphore and its value."""
+    """Every queue of a program is blocked and not all have ended; the message lists queue, word,
+    semaphore and its value.
+    """
 
     code = "E-PROGRAM-DEADLOCK"
 
@@ -119,7 +141,9 @@ class RuntimeLimitError(AthenaError):
 
 
 class RunError(AthenaError):
-    """A run folder, deployment file or report that cannot be read or does not have the expected schema."""
+    """A run folder, deployment file or report that cannot be read or does not have the expected
+    schema.
+    """
 
     code = "E-RUN-INVALID"
 
@@ -131,7 +155,9 @@ class OutputError(AthenaError):
 
 
 class ToolError(AthenaError):
-    """A tool that the command needs is not installed (Verilator, g++, make); the hint says how to get it."""
+    """A tool that the command needs is not installed (Verilator, g++, make); the hint says how to
+    get it.
+    """
 
     code = "E-TOOL-MISSING"
 

@@ -35,12 +35,18 @@ class _Loader(yaml.SafeLoader):
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
-    keys = [key.value for key, _ in node.value]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise yaml.YAMLError(f"key '{printable(key)}' appears twice")
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise yaml.YAMLError("a key is plain text")
+        if key.value in seen:
+            raise yaml.YAMLError(f"key '{printable(key.value)}' appears twice")
+        seen.add(key.value)
     loader.flatten_mapping(node)
-    return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
+    return {
+        loader.construct_object(k, deep=True): loader.construct_object(v, deep=True)
+        for k, v in node.value
+    }
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
@@ -77,31 +83,42 @@ def chip_hash(chip: Chip) -> str:
 
 def _read(source: str | Path, depth: int) -> dict[str, Any]:
     if depth > EXTENDS_LIMIT:
-        raise ChipError("'extends' chain is longer than 8 files", where=printable(source), hint="remove the cycle")
+        raise ChipError(
+            "'extends' chain is longer than 8 files",
+            where=printable(source),
+            hint="remove the cycle",
+        )
     text = _text(source)
     try:
         data = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ChipError(
-            f"not readable as YAML: {printable(str(error).splitlines()[0])}", where=printable(source)
+            f"not readable as YAML: {printable(str(error).splitlines()[0])}",
+            where=printable(source),
         ) from None
     if not isinstance(data, dict):
-        raise ChipError("a chip file is a mapping of keys", where=printable(source), hint="start from `athena chips show athena`")
+        raise ChipError(
+            "a chip file is a mapping of keys",
+            where=printable(source),
+            hint="start from `athena chips show athena`",
+        )
     if "extends" not in data:
         return data
     parent = data.pop("extends")
     if not isinstance(parent, str):
-        raise ChipError("'extends' must be a preset name or a path", where=f"{printable(source)}: extends")
-    base = parent
-    if parent not in preset_names() and not isinstance(source, str | bytes) or str(parent).endswith((".yaml", ".yml")):
-        base = str(Path(source).parent / parent)
+        raise ChipError(
+            "'extends' must be a preset name or a path", where=f"{printable(source)}: extends"
+        )
+    base = parent if parent in preset_names() else str(Path(source).parent / parent)
     return _merge(_read(base, depth + 1), data)
 
 
 def _text(source: str | Path) -> str:
     name = str(source)
     if name in preset_names():
-        return (resources.files("athena.chip") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+        return (resources.files("athena.chip") / "presets" / f"{name}.yaml").read_text(
+            encoding="utf-8"
+        )
     path = Path(name)
     try:
         status = path.stat()
@@ -109,23 +126,32 @@ def _text(source: str | Path) -> str:
         close = difflib.get_close_matches(name, preset_names(), n=1)
         hint = f"did you mean '{close[0]}'? " if close else ""
         raise ChipError(
-            "no such chip preset or file", where=printable(name), hint=f"{hint}presets: {', '.join(preset_names())}"
+            "no such chip preset or file",
+            where=printable(name),
+            hint=f"{hint}presets: {', '.join(preset_names())}",
         ) from None
     if not stat.S_ISREG(status.st_mode):
         raise ChipError("not a regular file", where=printable(name))
     if status.st_size > FILE_LIMIT_BYTES:
-        raise ChipError(f"{status.st_size} bytes; a chip file has at most {FILE_LIMIT_BYTES}", where=printable(name))
+        raise ChipError(
+            f"{status.st_size} bytes; a chip file has at most {FILE_LIMIT_BYTES}",
+            where=printable(name),
+        )
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ChipError(f"cannot be read as UTF-8 text: {printable(error)}", where=printable(name)) from None
+        raise ChipError(
+            f"cannot be read as UTF-8 text: {printable(error)}", where=printable(name)
+        ) from None
 
 
 def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in change.items():
         old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        merged[key] = (
+            _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        )
     return merged
 
 
@@ -158,7 +184,11 @@ def _unknown(key: str) -> str:
 
 def _nearest(key: str) -> str:
     close = difflib.get_close_matches(key, _legal_keys(), n=1, cutoff=0.5)
-    return f"did you mean '{close[0]}'?" if close else "see `athena chips show athena` for the legal keys"
+    return (
+        f"did you mean '{close[0]}'?"
+        if close
+        else "see `athena chips show athena` for the legal keys"
+    )
 
 
 def _explain(error: ValidationError, where: str) -> ChipError:
@@ -167,6 +197,8 @@ def _explain(error: ValidationError, where: str) -> ChipError:
     if first["type"] == "extra_forbidden":
         return ChipError(_unknown(key), where=f"{where}: {printable(key)}", hint=_nearest(key))
     if first["type"] == "missing":
-        return ChipError(f"key '{key}' is missing", where=where, hint="add it, or start with `extends: athena`")
+        return ChipError(
+            f"key '{key}' is missing", where=where, hint="add it, or start with `extends: athena`"
+        )
     met = f" (met {printable(first['input'], 40)})" if key else ""
     return ChipError(f"{first['msg']}{met}", where=f"{where}: {printable(key)}" if key else where)

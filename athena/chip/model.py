@@ -10,16 +10,25 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-PositiveInt = Annotated[int, Field(gt=0, le=1 << 48)]
-Natural = Annotated[int, Field(ge=0, le=1 << 48)]
-PositiveFloat = Annotated[float, Field(gt=0, lt=1e18, allow_inf_nan=False)]
-NonNegativeFloat = Annotated[float, Field(ge=0, lt=1e18, allow_inf_nan=False)]
+
+def _no_bool(value: object) -> object:
+    """YAML's yes, no, on and off are no numbers."""
+    if isinstance(value, bool):
+        raise ValueError("a number is needed, not true or false")
+    return value
+
+
+_Number = BeforeValidator(_no_bool)
+PositiveInt = Annotated[int, Field(gt=0, le=1 << 48), _Number]
+Natural = Annotated[int, Field(ge=0, le=1 << 48), _Number]
+PositiveFloat = Annotated[float, Field(gt=0, lt=1e18, allow_inf_nan=False), _Number]
+NonNegativeFloat = Annotated[float, Field(ge=0, lt=1e18, allow_inf_nan=False), _Number]
 
 
 class Part(BaseModel):
-    """Common settings: frozen, unknown keys refused, no silent conversions of text."""
+    """Common settings: frozen, unknown keys refused, numbers finite and never booleans."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
@@ -40,14 +49,14 @@ class MemoryKind(StrEnum):
 class Mesh(Part):
     """Clusters lie on a rows × cols mesh."""
 
-    rows: Annotated[int, Field(gt=0, le=64)]
-    cols: Annotated[int, Field(gt=0, le=64)]
+    rows: Annotated[int, Field(gt=0, le=64), _Number]
+    cols: Annotated[int, Field(gt=0, le=64), _Number]
 
 
 class Cluster(Part):
-    """Cores around one slice of software-managed L2 and a DMA of their own; `l2_bytes` 0 = no L2."""
+    """Cores around one slice of software-managed L2 and their own DMA; `l2_bytes` 0 = no L2."""
 
-    cores: Annotated[int, Field(gt=0, le=8)]
+    cores: Annotated[int, Field(gt=0, le=8), _Number]
     l2_bytes: Natural
     l2_banks: PositiveInt
     l2_bytes_per_cycle_per_bank: PositiveInt
@@ -59,17 +68,17 @@ class Matrix(Part):
     """The matrix unit: `rows` × `cols` MACs; `rate[dtype]` rows of A enter in one cycle."""
 
     kind: MatrixKind
-    rows: Annotated[int, Field(ge=2, le=1024)]
-    cols: Annotated[int, Field(ge=2, le=1024)]
-    rate: dict[Literal["bf16", "int8", "fp32"], Annotated[int, Field(gt=0, le=16)]]
-    mac_latency_cycles: Annotated[int, Field(ge=1, le=32)]
+    rows: Annotated[int, Field(ge=2, le=1024), _Number]
+    cols: Annotated[int, Field(ge=2, le=1024), _Number]
+    rate: dict[Literal["bf16", "int8", "fp32"], Annotated[int, Field(gt=0, le=16), _Number]]
+    mac_latency_cycles: Annotated[int, Field(ge=1, le=32), _Number]
 
 
 class Vector(Part):
     """The vector unit: `lanes` elements a cycle, `startup_cycles` before the first result."""
 
-    lanes: Annotated[int, Field(ge=1, le=4096)]
-    startup_cycles: Annotated[int, Field(ge=1, le=256)]
+    lanes: Annotated[int, Field(ge=1, le=4096), _Number]
+    startup_cycles: Annotated[int, Field(ge=1, le=256), _Number]
 
 
 class Core(Part):
@@ -78,14 +87,14 @@ class Core(Part):
     matrix: Matrix
     vector: Vector
     l1_bytes: PositiveInt
-    l1_banks: Annotated[int, Field(ge=1, le=64)]
+    l1_banks: Annotated[int, Field(ge=1, le=64), _Number]
     acc_bytes: PositiveInt
-    acc_regions: Annotated[int, Field(ge=2, le=16)]
+    acc_regions: Annotated[int, Field(ge=2, le=16), _Number]
     load_bytes_per_cycle: PositiveInt
     store_bytes_per_cycle: PositiveInt
-    dma_words_in_flight: Annotated[int, Field(ge=1, le=16)]
-    fifo_words: Annotated[int, Field(ge=8, le=4096)]
-    fetch_bytes_per_cycle: Annotated[int, Field(ge=1, le=128)]
+    dma_words_in_flight: Annotated[int, Field(ge=1, le=16), _Number]
+    fifo_words: Annotated[int, Field(ge=8, le=4096), _Number]
+    fetch_bytes_per_cycle: Annotated[int, Field(ge=1, le=128), _Number]
     fetch_latency_cycles: Natural
 
 
@@ -96,10 +105,10 @@ class Hbm(Part):
     bytes: PositiveInt
     bandwidth_gbytes_per_s: PositiveFloat
     latency_cycles: Natural
-    channels: Annotated[int, Field(ge=1, le=256)]
-    interleave_bytes: Annotated[int, Field(ge=32, le=1 << 20)]
-    banks_per_channel: Annotated[int, Field(ge=1, le=64)]
-    row_bytes: Annotated[int, Field(ge=32, le=1 << 16)]
+    channels: Annotated[int, Field(ge=1, le=256), _Number]
+    interleave_bytes: Annotated[int, Field(ge=32, le=1 << 20), _Number]
+    banks_per_channel: Annotated[int, Field(ge=1, le=64), _Number]
+    row_bytes: Annotated[int, Field(ge=32, le=1 << 16), _Number]
     row_miss_ns: NonNegativeFloat
     turnaround_ns: NonNegativeFloat
     refresh_interval_ns: NonNegativeFloat
@@ -117,7 +126,7 @@ class Noc(Part):
 
 
 class Host(Part):
-    """The host behind PCIe, for operators without a unit: declared model, each figure with a range."""
+    """The host behind PCIe, for operators without a unit: a declared model with ranges."""
 
     link_gbytes_per_s: PositiveFloat
     call_latency_us: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
@@ -139,12 +148,14 @@ class Chip(Part):
     Raises: pydantic.ValidationError when figures contradict each other.
     """
 
-    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[
+        str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    ]
     description: str
     evidence: Literal["validated", "datasheet", "hypothetical"]
     process_nm: PositiveFloat
     die_area_mm2: PositiveFloat | None = None
-    clock_hz: Annotated[float, Field(ge=1e6, le=2e10, allow_inf_nan=False)]
+    clock_hz: Annotated[float, Field(ge=1e6, le=2e10, allow_inf_nan=False), _Number]
     mesh: Mesh
     cluster: Cluster
     core: Core
@@ -163,7 +174,9 @@ class Chip(Part):
         if core.acc_bytes % core.acc_regions or (core.acc_bytes // core.acc_regions) % 32:
             raise ValueError("core.acc_bytes must be a multiple of 32 × core.acc_regions")
         if core.acc_bytes // core.acc_regions < core.matrix.rows * core.matrix.cols * 4:
-            raise ValueError("a region of core.acc_bytes must hold matrix.rows × matrix.cols fp32 values")
+            raise ValueError(
+                "a region of core.acc_bytes must hold matrix.rows × matrix.cols fp32 values"
+            )
         total = self.mesh.rows * self.mesh.cols * self.cluster.cores
         if any(index >= total for index in self.disabled_cores):
             raise ValueError(f"disabled_cores names a core above {total - 1}")
@@ -205,9 +218,11 @@ class Chip(Part):
         return self.hbm.bandwidth_gbytes_per_s * 1e9 / self.clock_hz
 
     def peak_flops(self, dtype: str) -> float:
-        """Dense peak in FLOP/s (OP/s for int8) of all usable cores: 2 × rows × cols × rate × clock × cores."""
+        """Dense peak in FLOP/s (OP/s for int8) of all usable cores: 2 × rows × cols × rate × clock
+        × cores.
+        """
         matrix = self.core.matrix
-        rate = matrix.rate.get(dtype, 0)  # type: ignore[call-overload]
+        rate = {str(name): value for name, value in matrix.rate.items()}.get(dtype, 0)
         return 2.0 * matrix.rows * matrix.cols * rate * self.clock_hz * self.cores
 
     def balance_flop_per_byte(self, dtype: str) -> float:

@@ -1,1 +1,3 @@
-"""The instruction set: words, program container, builder, assembler, verifier, service times, tables."""
+"""The instruction set: words, program container, builder, assembler, verifier, service times,
+tables.
+"""

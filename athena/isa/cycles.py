@@ -1,7 +1,10 @@
-"""Service times of words in clock cycles: one copy for cost model, timing engine, documentation and RTL tests.
+"""Service times of words in clock cycles: one copy for cost model, timing engine, documentation and
+RTL tests.
 
-Plain integer functions of chip parameters, written so that Numba can compile them as they stand. A word that issues in cycle t and
-takes n cycles completes in cycle t + n: its last byte is visible, its signals leave, its ports are free, in t + n.
+Plain integer functions of chip parameters, written so that Numba can compile them as they stand. A
+word that issues in cycle t and
+takes n cycles completes in cycle t + n: its last byte is visible, its signals leave, its ports are
+free, in t + n.
 """
 
 from __future__ import annotations
@@ -12,12 +15,17 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def matmul_cycles(m: int, n: int, k: int, rows: int, cols: int, rate: int, mac_latency: int) -> int:
+def matmul_cycles(  # noqa: PLR0913 - every figure of the closed form
+    m: int, n: int, k: int, rows: int, cols: int, rate: int, mac_latency: int
+) -> int:
     """Cycles of MATMUL [m, k] × [k, n] on a weight-stationary rows × cols array.
 
-    The first tile of weights takes `rows` cycles to shift in; every tile then occupies the array for max(ceil(m / rate), rows)
-    cycles, since the next tile's weights need `rows` cycles to shift in behind it; the last row leaves
-    rows * mac_latency + cols - 1 cycles after it entered, and its sums are added to the accumulator in one more.
+    The first tile of weights takes `rows` cycles to shift in; every tile then occupies the array
+    for max(ceil(m / rate), rows)
+    cycles, since the next tile's weights need `rows` cycles to shift in behind it; the last row
+    leaves
+    rows * mac_latency + cols - 1 cycles after it entered, and its sums are added to the accumulator
+    in one more.
     No rows or columns: 1 cycle. k = 0 writes the initial values, one row a cycle.
     """
     if m == 0 or n == 0:
@@ -42,9 +50,11 @@ def tree_levels(lanes: int) -> int:
 
 
 def vec_cycles(rows: int, cols: int, lanes: int, startup: int, passes: int, reduces: int) -> int:
-    """Cycles of VEC on [rows, cols]: `passes` = largest number of operands that share one memory bank (at least 1).
+    """Cycles of VEC on [rows, cols]: `passes` = largest number of operands that share one memory
+    bank (at least 1).
 
-    Every row takes ceil(cols / lanes) × passes cycles; a row reduction adds the tree once, at the end, since rows are pipelined.
+    Every row takes ceil(cols / lanes) × passes cycles; a row reduction adds the tree once, at the
+    end, since rows are pipelined.
     """
     if rows == 0 or cols == 0:
         return 1
@@ -53,7 +63,7 @@ def vec_cycles(rows: int, cols: int, lanes: int, startup: int, passes: int, redu
 
 
 def vperm_cycles(rows: int, cols: int, lanes: int, startup: int) -> int:
-    """Cycles of VPERM: one row of lanes read and one written each cycle, whichever side is longer."""
+    """Cycles of VPERM: a row of lanes read and one written each cycle, whichever side is longer."""
     if rows == 0 or cols == 0:
         return 1
     return startup + max(rows * ceil_div(cols, lanes), cols * ceil_div(rows, lanes))
@@ -66,4 +76,5 @@ def vgather_cycles(rows: int, cols: int, lanes: int, startup: int) -> int:
     return startup + rows * (1 + ceil_div(cols, lanes))
 
 
-SETA_CYCLES = 18  # the serial divider takes a cycle for each of 16 quotient bits, one to start, one to multiply
+# The serial divider takes a cycle for each of 16 quotient bits, one to start, one to multiply.
+SETA_CYCLES = 18

@@ -1,11 +1,12 @@
-"""The 128-byte instruction word: its numpy dtype, its codes, and the decoded form that every execution reads.
+"""The 128-byte instruction word: numpy dtype, codes, and the decoded form all executions read.
 
 In:  nothing; these are the constants of the machine.
-Out: `WORD_DTYPE` (structured, little endian, 128 bytes), enums of codes, `decode(words)` → int64[n, COLUMNS].
+Out: `WORD_DTYPE` (structured, little endian, 128 bytes), enums of codes, and
+     `decode(words)` → int64 [n, COLUMNS].
 
-Word layout (bytes): 0 op, 1 mode, 2 dtypes (nibbles a, b, c, d), 4 two waits (sem, n), 8 two signals, 12 clip enable,
-13 three clip selectors; 16 six operands of 8 bytes (seg:4 areg:4 stride:24 | imm:32); 64 sixteen fields of 4 bytes:
-n0 n1 n2, lim0 lim1 lim2, p0…p7, f0 f1.
+Word layout (bytes): 0 op, 1 mode, 2 dtypes (nibbles a, b, c, d), 4 two waits (sem, n), 8 two
+signals, 12 clip enable, 13 three clip selectors; 16 six operands of 8 bytes (seg:4 areg:4
+stride:24 | imm:32); 64 sixteen fields of 4 bytes: n0 n1 n2, lim0 lim1 lim2, p0…p7, f0 f1.
 """
 
 from __future__ import annotations
@@ -111,7 +112,9 @@ class Sig(IntEnum):
 
 
 class Alu(IntEnum):
-    """Two-operand steps of VEC; comparisons give 1 or 0; SELECT gives b where t is not 0, else c (alu2 only)."""
+    """Two-operand steps of VEC; comparisons give 1 or 0; SELECT gives b where t is not 0, else c
+    (alu2 only).
+    """
 
     PASS = 0
     ADD = 1
@@ -169,7 +172,9 @@ class Red(IntEnum):
 
 
 class Kind(IntEnum):
-    """How VEC reads operands b and c: whole block, one row for all rows, one element a row, one element, or f0 / f1."""
+    """How VEC reads operands b and c: whole block, one row for all rows, one element a row, one
+    element, or f0 / f1.
+    """
 
     NONE = 0
     FULL = 1
@@ -235,7 +240,7 @@ if WORD_DTYPE.itemsize != WORD_BYTES:
 OP, MODE, DT_A, DT_B, DT_C, DT_D = range(6)
 WAIT0, WAIT0_N, WAIT1, WAIT1_N, SIG0, SIG1 = range(6, 12)
 CLIP_EN, CLIP0, CLIP1, CLIP2 = range(12, 16)
-# Operand i (a b c d e g = 0..5) has columns SEG_A + 4 i …: seg, areg, imm (bytes), row stride (bytes).
+# Operand i (a b c d e g = 0..5), from column SEG_A + 4 i: seg, areg, imm and row stride (bytes).
 SEG_A, AREG_A, IMM_A, STRIDE_A = range(16, 20)
 SEG_B, AREG_B, IMM_B, STRIDE_B = range(20, 24)
 SEG_C, AREG_C, IMM_C, STRIDE_C = range(24, 28)
@@ -249,7 +254,9 @@ COLUMNS = 56
 
 
 def decode(words: NDArray[np.void]) -> NDArray[np.int64]:
-    """Words [n] of `WORD_DTYPE` as int64 [n, COLUMNS]; floats stay as their bit patterns (F0_BITS, F1_BITS)."""
+    """Words [n] of `WORD_DTYPE` as int64 [n, COLUMNS]; floats stay as their bit patterns (F0_BITS,
+    F1_BITS).
+    """
     out = np.empty((len(words), COLUMNS), np.int64)
     out[:, OP] = words["op"]
     out[:, MODE] = words["mode"]

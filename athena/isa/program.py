@@ -19,7 +19,9 @@ Bytes = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Stream:
-    """Words in program order and, for each, the index of the node in the node table that it works for (-1: none)."""
+    """Words in program order and, for each, the index of the node in the node table that it works
+    for (-1: none).
+    """
 
     words: NDArray[np.void]  # WORD_DTYPE [n]
     nodes: NDArray[np.int32]  # [n]
@@ -31,7 +33,9 @@ class Stream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueRun:
-    """`stream` runs on the queue `kind` of each of `units` (logical cores or clusters; empty = all), from `aregs`."""
+    """`stream` runs on the queue `kind` of each of `units` (logical cores or clusters; empty =
+    all), from `aregs`.
+    """
 
     kind: Queue
     stream: int
@@ -43,8 +47,10 @@ class QueueRun:
 class Section:
     """Queue runs that start together and are repeated `repeat` times.
 
-    In repeat i the base of segment s is `memory base + seg_base[s] + i * seg_stride[s]`. Each queue goes on to its next
-    repeat, then to the next section, when it meets END: sections are no barrier, semaphores carry over.
+    In repeat i the base of segment s is `memory base + seg_base[s] + i * seg_stride[s]`. Each queue
+    goes on to its next
+    repeat, then to the next section, when it meets END: sections are no barrier, semaphores carry
+    over.
     """
 
     name: str
@@ -56,7 +62,8 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """A named array in a segment. Strides in bytes; `source_dtype` is the numpy name of the ONNX type.
+    """A named array in a segment. Strides in bytes; `source_dtype` is the numpy name of the ONNX
+    type.
 
     `scale` and `zero_point` are 1 and 0 unless the tensor is stored quantised.
     """
@@ -73,9 +80,11 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeInfo:
-    """One chip-level node and the ONNX nodes it stands for, with what reports need and may not compute themselves.
+    """One chip-level node and the ONNX nodes it stands for, with what reports need and may not
+    compute themselves.
 
-    `flops` by kind: matmul, attention, attention_full, elementwise, norm, softmax (1 MAC = 2). `place` is chip, folded or host.
+    `flops` by kind: matmul, attention, attention_full, elementwise, norm, softmax (1 MAC = 2).
+    `place` is chip, folded or host.
     """
 
     name: str
@@ -91,7 +100,9 @@ class NodeInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostCall:
-    """One node that onnxruntime executes: a serialised single-node ONNX model and its tensors' names."""
+    """One node that onnxruntime executes: a serialised single-node ONNX model and its tensors'
+    names.
+    """
 
     name: str
     node: int
@@ -106,9 +117,12 @@ class HostCall:
 class Program:
     """Everything that the four executions need.
 
-    `segment_bytes[s]` is the size of each HBM segment's image; `constants` holds the images (uint8) that carry data, which may be
-    shorter than the segment. `core_sems` / `cluster_sems` / `chip_sems` are initial semaphore values {index: value}.
-    `tensors` lists inputs, outputs and caches; every host call's tensors are among them with role "host".
+    `segment_bytes[s]` is the size of each HBM segment's image; `constants` holds the images (uint8)
+    that carry data, which may be
+    shorter than the segment. `core_sems` / `cluster_sems` / `chip_sems` are initial semaphore
+    values {index: value}.
+    `tensors` lists inputs, outputs and caches; every host call's tensors are among them with role
+    "host".
     """
 
     name: str
@@ -124,9 +138,13 @@ class Program:
     core_sems: Mapping[int, int] = field(default_factory=dict)
     cluster_sems: Mapping[int, int] = field(default_factory=dict)
     chip_sems: Mapping[int, int] = field(default_factory=dict)
-    scalars: tuple[int, ...] = ()  # launch scalars S0.., S0 = 0; S14 core, S15 cluster are set by the machine
+    scalars: tuple[
+        int, ...
+    ] = ()  # launch scalars S0.., S0 = 0; S14 core, S15 cluster are set by the machine
     host_calls: tuple[HostCall, ...] = ()
-    notes: Mapping[str, str] = field(default_factory=dict)  # e.g. calibration, model hash, dims; shown in every result
+    notes: Mapping[str, str] = field(
+        default_factory=dict
+    )  # e.g. calibration, model hash, dims; shown in every result
     weightless: bool = False
 
     @property

@@ -1,7 +1,9 @@
-"""One row per instruction word: where it runs, what its fields mean, what it does, how long it takes, whether RTL has it.
+"""One row per instruction word: where it runs, what its fields mean, what it does, how long it
+takes, whether RTL has it.
 
 In:  nothing. Out: `ROWS`, from which `docs/isa.md`, the assembler and the verifier read.
-Every execution (functional, timing, energy, RTL) has each word or the row says why not; a test compares them.
+Every execution (functional, timing, energy, RTL) has each word or the row says why not; a test
+compares them.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ _ALL = tuple(Queue)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordRow:
-    """All the project knows about one word. `fields` maps a slot of the word to its name and meaning."""
+    """All the project knows about one word. `fields` maps a slot of the word to its name and
+    meaning.
+    """
 
     op: Op
     queues: tuple[Queue, ...]
@@ -32,7 +36,10 @@ ROWS: tuple[WordRow, ...] = (
         op=Op.END,
         queues=_ALL,
         fields={},
-        meaning="The queue's stream is finished; it goes on with its next repeat or section, or stops after the last.",
+        meaning=(
+            "The queue's stream is finished; it goes on with its next repeat or section, or "
+            "stops after the last."
+        ),
         cycles="1",
         counts="none",
         rtl=True,
@@ -46,7 +53,10 @@ ROWS: tuple[WordRow, ...] = (
             "p2": ("sig2", "signal code, 0: none"),
             "p3": ("sig3", "signal code, 0: none"),
         },
-        meaning="Up to four waits, then up to four signals, and nothing else. All waits hold in one cycle, all are taken together.",
+        meaning=(
+            "Up to four waits, then up to four signals, and nothing else. All waits hold in one"
+            " cycle, all are taken together."
+        ),
         cycles="1",
         counts="none",
         rtl=True,
@@ -56,16 +66,27 @@ ROWS: tuple[WordRow, ...] = (
         queues=_ALL,
         fields={
             "n0": ("count", "iterations; may be clipped (clip 0)"),
-            "n1": ("body", "words of the body, which follow at once; nested loops included; at most fifo_words"),
-            "p0": ("delta0", "bytes or units added to areg 0 of the list on every iteration after the first"),
+            "n1": (
+                "body",
+                (
+                    "words of the body, which follow at once; nested loops included; at most "
+                    "fifo_words"
+                ),
+            ),
+            "p0": (
+                "delta0",
+                "bytes or units added to areg 0 of the list on every iteration after the first",
+            ),
             "p1": ("delta1", "the same for the second"),
             "p2": ("delta2", "the same for the third"),
             "p3": ("delta3", "the same for the fourth"),
             "p4": ("aregs", "four nibbles: the list of aregs, 0 = none"),
         },
         meaning=(
-            "Run the body `count` times; between iterations aregs advance by their deltas, after the last they are restored to "
-            "their values at entry. Nests 3 deep. Count 0 skips the body. The step from the last word of the body to the first "
+            "Run the body `count` times; between iterations aregs advance by their deltas, "
+            "after the last they are restored to "
+            "their values at entry. Nests 3 deep. Count 0 skips the body. The step from the"
+            " last word of the body to the first "
             "costs no cycle."
         ),
         cycles="1",
@@ -86,7 +107,8 @@ ROWS: tuple[WordRow, ...] = (
             "n2": ("add", "areg whose value is added at the end (0 adds nothing)"),
         },
         meaning=(
-            "q = S[scalar] div `div`, then q mod `mod` (if not 0). areg = imm + q * mult + areg[add]; with mode bit 0: "
+            "q = S[scalar] div `div`, then q mod `mod` (if not 0). areg = imm + q * mult + "
+            "areg[add]; with mode bit 0: "
             "areg = (imm << (q * mult)) + areg[add]. 48-bit two's complement."
         ),
         cycles="18",
@@ -106,10 +128,14 @@ ROWS: tuple[WordRow, ...] = (
             "p1": ("dst_block", "bytes between blocks of the destination"),
         },
         meaning=(
-            "dst[b, r, :] = src[b, r, :]. LOAD: HBM or own L2 to L1. STORE: L1 to HBM or own L2. CDMA_IN: HBM or L2 to L2. "
+            "dst[b, r, :] = src[b, r, :]. LOAD: HBM or own L2 to L1. STORE: L1 to HBM or "
+            "own L2. CDMA_IN: HBM or L2 to L2. "
             "CDMA_OUT: L2 to HBM or L2. Source and destination may not overlap."
         ),
-        cycles="latency + blocks * rows * ceil(row_bytes / bus) in fixed-latency memory; by granules otherwise",
+        cycles=(
+            "latency + blocks * rows * ceil(row_bytes / bus) in fixed-latency memory; by "
+            "granules otherwise"
+        ),
         counts="bytes read and written at both ends, NoC byte-hops",
         rtl=True,
     ),
@@ -125,7 +151,10 @@ ROWS: tuple[WordRow, ...] = (
             "n2": ("row_bytes", "bytes of a row (clip 2)"),
             "p0": ("pitch", "bytes between rows of the table"),
         },
-        meaning="LOAD gathers dst[r] = table[index[r]]; STORE scatters table[index[r]] = src[r], indices unique.",
+        meaning=(
+            "LOAD gathers dst[r] = table[index[r]]; STORE scatters table[index[r]] = src[r], "
+            "indices unique."
+        ),
         cycles="as COPY with blocks = 1, plus one cycle a row for the index",
         counts="as COPY, and 4 bytes of L1 a row",
         rtl=True,
@@ -136,7 +165,10 @@ ROWS: tuple[WordRow, ...] = (
         fields={
             "d": ("dst", "L1 address; stride = between rows"),
             "n1": ("rows", "rows (clip 1)"),
-            "n2": ("row_bytes", "bytes of a row (clip 2), a multiple of 4 unless the value is bytewise constant"),
+            "n2": (
+                "row_bytes",
+                "bytes of a row (clip 2), a multiple of 4 unless the value is bytewise constant",
+            ),
             "p0": ("value", "32-bit pattern, repeated from the first byte of each row"),
         },
         meaning="Constant rows in L1.",
@@ -158,7 +190,8 @@ ROWS: tuple[WordRow, ...] = (
             "p2": ("mask", "areg that holds the mask of receiving clusters"),
         },
         meaning=(
-            "One read from HBM, written at the same offset of every L2 slice in the mask. Its signals leave when all slices hold "
+            "One read from HBM, written at the same offset of every L2 slice in the mask. "
+            "Its signals leave when all slices hold "
             "the bytes; the program waits for the receivers' credits first."
         ),
         cycles="by granules",
@@ -181,14 +214,21 @@ ROWS: tuple[WordRow, ...] = (
             "p1": ("b_zero", "integer zero point subtracted from B"),
         },
         meaning=(
-            "D = init + A·B; mode bits 0–1: init is 0, what D holds, or the bias row. n-tiles of C columns in order; in each, "
-            "k-tiles of R in ascending order; in each, rows in order. For one element and k-tile: chain = +0; for k ascending: "
-            "chain = rne(chain + rne(a * b)); then D = rne(D + chain). K that R does not divide is padded with +0. bf16 and fp32 "
-            "use fp32 arithmetic with gradual underflow; integers are exact in int32 (wrapping). A and B lie in different L1 banks. "
+            "D = init + A·B; mode bits 0–1: init is 0, what D holds, or the bias row. "
+            "n-tiles of C columns in order; in each, "
+            "k-tiles of R in ascending order; in each, rows in order. For one element and "
+            "k-tile: chain = +0; for k ascending: "
+            "chain = rne(chain + rne(a * b)); then D = rne(D + chain). K that R does not "
+            "divide is padded with +0. bf16 and fp32 "
+            "use fp32 arithmetic with gradual underflow; integers are exact in int32 "
+            "(wrapping). A and B lie in different L1 banks. "
             "fp32 operands exist in the arithmetic profile only."
         ),
         cycles="R + tiles * max(ceil(M / rate), R) + R * mac_latency + C",
-        counts="M*N*K MACs, padded MACs, bytes of A once a n-tile, of B once, of D once a k-tile read and written",
+        counts=(
+            "M*N*K MACs, padded MACs, bytes of A once a n-tile, of B once, of D once a k-tile "
+            "read and written"
+        ),
         rtl=True,
     ),
     WordRow(
@@ -199,28 +239,42 @@ ROWS: tuple[WordRow, ...] = (
             "b": ("b", "second operand of alu1 (of SELECT: the value where t is not 0)"),
             "c": ("c", "second operand of alu2"),
             "d": ("d", "[rows, cols] result in L1 or ACC; dtype NONE: no result"),
-            "e": ("e", "[rows] fp32 (int32 in integer mode) side output in L1, stride = between elements"),
+            "e": (
+                "e",
+                "[rows] fp32 (int32 in integer mode) side output in L1, stride = between elements",
+            ),
             "n0": ("rows", "rows (clip 0)"),
             "n1": ("cols", "columns (clip 1)"),
             "p0": ("steps", "alu1 | lut << 8 | alu2 << 16 | red << 24"),
             "p1": ("kinds", "kind of b | kind of c << 8"),
             "p2": ("lo", "mask: first column kept in row 0"),
             "p3": ("hi", "mask: first column not kept in row 0"),
-            "p4": ("slopes", "lo slope (int8) | hi slope (int8) << 8 | lo selector << 16 | hi selector << 24"),
+            "p4": (
+                "slopes",
+                "lo slope (int8) | hi slope (int8) << 8 | lo selector << 16 | hi selector << 24",
+            ),
             "p5": ("fill", "bit pattern of the fp32 (int32) value of columns that are not kept"),
             "p6": ("zero", "zero point added when the result is int8 or uint8"),
             "f0": ("imm_b", "operand b of kind IMM"),
             "f1": ("imm_c", "operand c of kind IMM"),
         },
         meaning=(
-            "t = alu1(a, b); t = lut(t); t = alu2(t, c); masked columns become fill; row side output of t; d = cvt(t). "
-            "A column j of row r is kept when lo + r*lo_slope <= j < hi + r*hi_slope, where lo and hi each add "
-            "areg[selector & 15] + S[selector >> 4]. fp32 inside: every step is rounded to nearest even; narrower floats widen exactly; "
-            "int32 converts to fp32 with rounding; mode bit 0: int32 inside, two's complement, no lut but ABS, NEG, NOT, SIGN. "
-            "cvt: to bf16 / fp16 nearest even; to integers nearest even, then + zero, then saturate; NaN to integer gives 0. "
-            "Reduction: lane l takes columns l, l+lanes, … ascending (starting from the first of them), then a pairwise tree over the "
-            "lanes (lane i with lane i + half, half = next power of two / 2 downwards; absent lanes are skipped); SUMSQ squares first. "
-            "Mode bit 2: the row's value then combines with what e holds (e first operand). max and min: NaN wins, -0 < +0. "
+            "t = alu1(a, b); t = lut(t); t = alu2(t, c); masked columns become fill; row "
+            "side output of t; d = cvt(t). "
+            "A column j of row r is kept when lo + r*lo_slope <= j < hi + r*hi_slope, where"
+            " lo and hi each add "
+            "areg[selector & 15] + S[selector >> 4]. fp32 inside: every step is rounded to "
+            "nearest even; narrower floats widen exactly; "
+            "int32 converts to fp32 with rounding; mode bit 0: int32 inside, two's "
+            "complement, no lut but ABS, NEG, NOT, SIGN. "
+            "cvt: to bf16 / fp16 nearest even; to integers nearest even, then + zero, then "
+            "saturate; NaN to integer gives 0. "
+            "Reduction: lane l takes columns l, l+lanes, … ascending (starting from the "
+            "first of them), then a pairwise tree over the "
+            "lanes (lane i with lane i + half, half = next power of two / 2 downwards; "
+            "absent lanes are skipped); SUMSQ squares first. "
+            "Mode bit 2: the row's value then combines with what e holds (e first operand)."
+            " max and min: NaN wins, -0 < +0. "
             "One canonical NaN 0x7FC00000."
         ),
         cycles="startup + rows * ceil(cols / lanes) * passes (+ tree levels if reducing)",
@@ -237,8 +291,10 @@ ROWS: tuple[WordRow, ...] = (
             "n1": ("cols", "columns (clip 1)"),
         },
         meaning=(
-            "mode 0: d[j, i] = a[i, j]. mode 1: with h = cols / 2: d[:, :h] = -a[:, h:], d[:, h:] = a[:, :h]. mode 2: "
-            "d[:, 2i] = -a[:, 2i+1], d[:, 2i+1] = a[:, 2i]. mode 3: d[i, j] = a[i, j]. Negation flips the sign bit of floats."
+            "mode 0: d[j, i] = a[i, j]. mode 1: with h = cols / 2: d[:, :h] = -a[:, h:], "
+            "d[:, h:] = a[:, :h]. mode 2: "
+            "d[:, 2i] = -a[:, 2i+1], d[:, 2i+1] = a[:, 2i]. mode 3: d[i, j] = a[i, j]. "
+            "Negation flips the sign bit of floats."
         ),
         cycles="startup + max(rows * ceil(cols / lanes), cols * ceil(rows / lanes))",
         counts="bytes of L1 and ACC",
