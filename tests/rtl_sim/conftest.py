@@ -1,0 +1,57 @@
+"""Skips with the reason where the tools to build RTL are missing; builds cocotb benches in the cache."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from athena.chip.load import load_chip
+from rtl_sim import build
+
+ROOT = Path(build.HERE).parent
+
+
+@pytest.fixture(scope="session")
+def rtl_tools():
+    """Skip with the reason where a tool is missing."""
+    absent = build.missing_tools()
+    if absent:
+        pytest.skip(f"tools to build RTL are missing: {'; '.join(absent)}")
+
+
+@pytest.fixture(scope="session")
+def ci_chip():
+    return load_chip("athena-edge-ci")
+
+
+@pytest.fixture
+def run_bench(rtl_tools, ci_chip, tmp_path, monkeypatch):
+    """Build `top` for athena-edge-ci and run the cocotb module `module` on it."""
+    runner_module = pytest.importorskip("cocotb_tools.runner")
+
+    def run(top, module, parameters=None, sources=()):
+        for key, value in build.environment(os.environ).items():
+            monkeypatch.setenv(key, value)
+        home = build.cache_folder(os.environ) / f"bench-{build.digest(ci_chip)}"
+        package = build.write_package(ci_chip, home)
+        tag = "".join(f"-{key}{value}" for key, value in (parameters or {}).items())
+        runner = runner_module.get_runner("verilator")
+        runner.build(
+            sources=[package, *build.rtl_sources(), *sources],
+            hdl_toplevel=top,
+            parameters=parameters or {},
+            build_args=list(build.WARNINGS),
+            timescale=("1ns", "1ps"),
+            build_dir=home / f"{top}{tag}",
+        )
+        monkeypatch.setenv("PYTHONPATH", str(ROOT))
+        monkeypatch.syspath_prepend(ROOT)
+        runner.test(
+            hdl_toplevel=top,
+            test_module=f"rtl_sim.tb.{module}",
+            build_dir=home / f"{top}{tag}",
+            test_dir=tmp_path,
+            results_xml=str(tmp_path / "results.xml"),
+        )
+
+    return run
