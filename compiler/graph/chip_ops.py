@@ -28,7 +28,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from compiler.graph.types import NO_ATTRS, Attrs, DType
+from compiler.graph.types import Attrs, DType
 
 MAX_STEPS = 6
 
@@ -304,8 +304,11 @@ class QuantizeAttrs(Attrs):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostAttrs(Attrs):
-    """An ONNX node kept as it is: op, domain, opset, typed attributes, serialised NodeProto, and
-    why the chip has no unit for it.
+    """An ONNX node kept as it is, and why the chip has no unit for it.
+
+    `node_proto`: its serialised NodeProto (b"" if the graph was not read from a file), whose
+    inputs and outputs stand in the order of the node's. `input_dtypes`: what ONNX expects; values
+    may be narrower (I32 for I64, BF16 for F32) and are converted by whoever executes the node.
     """
 
     onnx_op: str
@@ -314,6 +317,4 @@ class HostAttrs(Attrs):
     onnx_attrs: Attrs
     node_proto: bytes
     reason: str
-
-
-VIEW_ATTRS = NO_ATTRS
+    input_dtypes: tuple[DType | None, ...] = ()

@@ -153,7 +153,8 @@ def _reduce(attrs: Attrs, arrays: _Inputs, output: Value) -> Array:
     x = internal(_need(arrays, 0))
     kind = cast(ReduceAttrs, attrs).kind
     if kind is ReduceKind.MEAN and x.dtype == np.int64:
-        return x.sum(axis=-1) // x.shape[-1]
+        total: Array = x.sum(axis=-1)
+        return np.floor_divide(total, x.shape[-1])
     functions: dict[ReduceKind, Callable[..., Array]] = {
         ReduceKind.SUM: np.sum,
         ReduceKind.MEAN: np.mean,
@@ -166,10 +167,10 @@ def _reduce(attrs: Attrs, arrays: _Inputs, output: Value) -> Array:
 
 def _attention(attrs: Attrs, arrays: _Inputs, output: Value) -> Array:
     attention = cast(AttentionAttrs, attrs)
-    q, k, v = (_need(arrays, index) for index in range(3))
+    q, k, v = _need(arrays, 0), _need(arrays, 1), _need(arrays, 2)
     repeats = q.shape[1] // k.shape[1]
     rounding = DType.BF16.numpy if v.dtype == DType.BF16.numpy else None
-    k, v = (np.repeat(_f32(x), repeats, axis=1) if repeats > 1 else _f32(x) for x in (k, v))
+    k, v = np.repeat(_f32(k), repeats, axis=1), np.repeat(_f32(v), repeats, axis=1)
     scores = (_f32(q) @ k.swapaxes(-1, -2)) * _F32(attention.scale)
     if attention.softcap is not None:
         scores = _F32(attention.softcap) * np.tanh(scores / _F32(attention.softcap))
@@ -177,8 +178,10 @@ def _attention(attrs: Attrs, arrays: _Inputs, output: Value) -> Array:
     if mask is not None:
         scores = scores + _f32(mask)
     if attention.causal:
-        rows, columns = np.indices(scores.shape[-2:], sparse=True)
-        scores = np.where(columns <= rows + attention.causal_offset, scores, _F32(-np.inf))
+        rows = np.arange(scores.shape[-2])[:, None]
+        scores = np.where(
+            np.arange(scores.shape[-1]) <= rows + attention.causal_offset, scores, _F32(-np.inf)
+        )
     top = scores.max(axis=-1, keepdims=True)
     p = np.exp(scores - np.where(np.isneginf(top), _F32(0), top))
     total = p.sum(axis=-1, keepdims=True, dtype=_F32)

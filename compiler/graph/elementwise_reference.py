@@ -19,6 +19,7 @@ from athena.errors import InternalError
 from compiler.graph.chip_ops import LOGIC_FNS, POW_EXPONENTS, Fn, Step
 from compiler.graph.types import Array
 
+_INT_LIMIT = float(1 << 31)
 _ERF_STEP = 1.0 / 256.0
 _ERF_LIMIT = 6.0  # erf is 1 to double precision beyond
 _ERF_NODES = np.array([math.erf(i * _ERF_STEP) for i in range(int(_ERF_LIMIT / _ERF_STEP) + 2)])
@@ -123,10 +124,14 @@ def run_steps(t: Array, steps: Sequence[Step], arrays: Sequence[Array | None]) -
     return t
 
 
-def _operand(index: int | None, const: float | None, arrays: Sequence[Array | None]) -> Array:
+def _operand(
+    index: int | None, const: float | None, arrays: Sequence[Array | None], *, whole: bool
+) -> Array:
+    """An operand; a number is an integer only beside integers (`whole`) and if it is one."""
     if index is None:
         number = 0.0 if const is None else const
-        return np.asarray(number, np.int64 if float(number).is_integer() else np.float32)
+        whole = whole and float(number).is_integer() and abs(number) < _INT_LIMIT
+        return np.asarray(number, np.int64 if whole else np.float32)
     array = arrays[index]
     if array is None:
         raise InternalError("a step reads an absent input", where=f"operand {index}")
@@ -143,17 +148,23 @@ def _step(t: Array, step: Step, arrays: Sequence[Array | None]) -> Array:
         return internal(_ANY_UNARY[fn](t).astype(t.dtype))
     if fn in LOGIC_FNS:
         return _logic(t, step, arrays)
-    first = _operand(step.operand, step.const, arrays)
     if fn is Fn.SELECT:
-        second = _operand(step.operand2, step.const2, arrays)
-        first, second = _common(first, second)
-        return np.where(t != 0, first, second)
+        return _select(t, step, arrays)
     if fn is Fn.POW:
         return _power(t, step)
-    left, right = _common(t, first)
+    left, right = _common(t, _operand(step.operand, step.const, arrays, whole=t.dtype == np.int64))
     if step.swap:
         left, right = right, left
     return _divide(left, right) if fn is Fn.DIV else internal(_BINARY[fn](left, right))
+
+
+def _select(t: Array, step: Step, arrays: Sequence[Array | None]) -> Array:
+    chosen = [arrays[index] for index in step.operands]
+    whole = bool(chosen) and all(a is not None and a.dtype.kind in "iub" for a in chosen)
+    yes = _operand(step.operand, step.const, arrays, whole=whole)
+    no = _operand(step.operand2, step.const2, arrays, whole=whole)
+    yes, no = _common(yes, no)
+    return np.where(t != 0, yes, no)
 
 
 def _common(left: Array, right: Array) -> tuple[Array, Array]:
@@ -172,16 +183,18 @@ def _divide(left: Array, right: Array) -> Array:
 
 
 def _power(t: Array, step: Step) -> Array:
-    if step.const not in POW_EXPONENTS:
+    if step.const is None or step.const not in POW_EXPONENTS:
         raise InternalError(f"POW by {step.const}", where="elementwise step")
-    return _POW[step.const](t if step.const > 1 else t.astype(np.float32))
+    exponent = float(step.const)
+    result: Array = _POW[exponent](t if exponent > 1 else t.astype(np.float32))
+    return result
 
 
 def _logic(t: Array, step: Step, arrays: Sequence[Array | None]) -> Array:
     if step.fn is Fn.NOT:
-        return (t == 0).astype(np.int64)
-    other = _operand(step.operand, step.const, arrays) != 0
-    result = (t != 0) & other if step.fn is Fn.AND else (t != 0) | other
+        return internal(np.equal(t, 0))
+    other = _operand(step.operand, step.const, arrays, whole=True) != 0
+    result: Array = (t != 0) & other if step.fn is Fn.AND else (t != 0) | other
     return result.astype(np.int64)
 
 
@@ -198,6 +211,6 @@ def convert(array: Array, dtype: np.dtype[np.generic]) -> Array:
     if array.dtype == dtype:
         return array
     if dtype == np.bool_:
-        return array != 0
+        return np.not_equal(array, 0)
     with np.errstate(all="ignore"):
         return array.astype(dtype)

@@ -154,6 +154,11 @@ class GraphEdit(_View):
         """All nodes: the original's in its order, then the added ones as added."""
         return iter(tuple(self._nodes.values()))
 
+    def take_touched(self) -> list[str]:
+        """Names of the nodes added or changed since the last call."""
+        names, self.touched = self.touched, []
+        return names
+
     def at(self, node: Node) -> None:
         """New nodes take the place of `node` in the order from now on."""
         self._here = self._position_of(node.name)

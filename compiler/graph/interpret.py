@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from athena.errors import InputError, ModelError
-from compiler import ops
 from compiler.graph.chip_ops import HostAttrs
 from compiler.graph.chip_reference import run_chip_node
 from compiler.graph.elementwise_reference import convert
 from compiler.graph.graph import Graph
 from compiler.graph.types import CHIP_DOMAIN, Array, DType, Node, Value
+from compiler.ops.table import lookup
 
 _NARROW = (DType.BF16.numpy, DType.F16.numpy)
 
@@ -50,8 +50,12 @@ def run_node(
         return [] if value is None else [run_chip_node(node, arrays, value)]
     domain, op, opset, attrs = node.domain, node.op, node.opset, node.attrs
     if isinstance(attrs, HostAttrs):
+        arrays = [
+            array if array is None or dtype is None else convert(array, dtype.numpy)
+            for array, dtype in zip(arrays, attrs.input_dtypes, strict=True)
+        ]
         domain, op, opset, attrs = attrs.onnx_domain, attrs.onnx_op, attrs.opset, attrs.onnx_attrs
-    row = ops.lookup(domain, op, opset)
+    row = lookup(domain, op, opset)
     if row is None or row.reference is None:
         raise ModelError(f"no reference semantics for '{op}'", where=f"node '{node.name}'")
     wide = [_widened(array) for array in arrays]

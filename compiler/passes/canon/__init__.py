@@ -1,0 +1,1 @@
+"""ONNX operators as chip-level nodes: one table row per operator, functions shared by families."""

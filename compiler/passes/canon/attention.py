@@ -1,0 +1,3 @@
+from compiler.passes.canon.types import Canon
+
+ROWS: dict[str, Canon] = {}
