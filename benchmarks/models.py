@@ -98,7 +98,8 @@ def decoder(b: Builder, sizes: Sizes) -> None:
 def llama(b: Builder, sizes: Sizes, *, cached: bool) -> None:
     """Llama: RMSNorm, rotary positions, grouped-query attention, SwiGLU; KV cache if `cached`.
 
-    Without a vocabulary the model takes `inputs_embeds` and returns `hidden_states`.
+    Without a vocabulary the model takes `inputs_embeds` and returns the residual stream
+    `hidden_states`: neither final norm nor head.
     """
     total = "past + seq" if cached else "seq"
     kv_shape = ["batch", sizes.kv_heads, "past", sizes.head_dim]
@@ -120,8 +121,8 @@ def llama(b: Builder, sizes: Sizes, *, cached: bool) -> None:
     for n in range(sizes.layers):
         x, key, value = llama_layer(b, x, sizes, n, (bias, tables, pairs[n] if cached else None))
         present.append((key, value))
-    x = part.rms_norm(b, x, "llama.final.norm", sizes.hidden)
     if sizes.vocab:
+        x = part.rms_norm(b, x, "llama.final.norm", sizes.hidden)
         x = part.linear(b, x, "llama.head", (sizes.hidden, sizes.vocab))
     name = "logits" if sizes.vocab else "hidden_states"
     b.output(name, x, ["batch", "seq", sizes.vocab or sizes.hidden])

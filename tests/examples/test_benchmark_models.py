@@ -1,4 +1,4 @@
-"""The benchmark models run in onnxruntime, say what they should, and keep their activations alive."""
+"""The benchmark models run in onnxruntime, say what they should, and keep activations alive."""
 
 from dataclasses import replace
 
