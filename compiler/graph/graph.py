@@ -13,16 +13,20 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
+from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
 import networkx as nx
+import numpy as np
 
 from athena.errors import InternalError
-from compiler.graph.types import Node, Value
+from compiler.graph.types import Attrs, Node, Value
 
 _Vertex = str | tuple[str]
+LISTED = 8
+"""How many entries of a list are printed."""
 
 
 class _View:
@@ -112,8 +116,27 @@ class Graph(_View):
 
     def _node_text(self, node: Node) -> str:
         outputs = ", ".join(str(self._values[name]) if name else "_" for name in node.outputs)
-        attrs = "" if not type(node.attrs).__dataclass_fields__ else f" {node.attrs}"
-        return f"{outputs} = {node.kind}({', '.join(name or '_' for name in node.inputs)}){attrs}"
+        inputs = ", ".join(name or "_" for name in node.inputs)
+        return f"{outputs} = {node.kind}({inputs}){_attrs_text(node.attrs)}"
+
+
+def _attrs_text(attrs: Attrs) -> str:
+    """Attributes that differ from their defaults; bytes and nested attributes are left out."""
+    parts = []
+    for field in fields(attrs):
+        value = getattr(attrs, field.name)
+        if value != field.default and not isinstance(value, bytes | Attrs | np.ndarray):
+            parts.append(f"{field.name}={_attr_text(value)}")
+    return f" {{{', '.join(parts)}}}" if parts else ""
+
+
+def _attr_text(value: object) -> str:
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, tuple):
+        shown = [_attr_text(part) for part in value[:LISTED]]
+        return f"({', '.join(shown)}{', …' if len(value) > LISTED else ''})"
+    return str(value)
 
 
 def _small(value: Value) -> str:

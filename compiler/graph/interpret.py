@@ -8,7 +8,7 @@ weights are not in the file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -23,18 +23,33 @@ from compiler.ops.table import lookup
 _NARROW = (DType.BF16.numpy, DType.F16.numpy)
 
 
-def interpret(graph: Graph, inputs: Mapping[str, Array], *, keep: bool = False) -> dict[str, Array]:
-    """Run all nodes in order. Without `keep` a value is dropped after its last use."""
+def interpret(
+    graph: Graph,
+    inputs: Mapping[str, Array],
+    *,
+    keep: bool = False,
+    observe: Callable[[str, Array], None] | None = None,
+) -> dict[str, Array]:
+    """Run all nodes in order. Without `keep` a value is dropped after its last use.
+
+    `observe` is called with each input and each result as soon as it is known.
+    """
     known: dict[str, Array] = {}
     for name in graph.inputs:
         known[name] = _checked_input(graph.value(name), inputs)
+        if observe is not None:
+            observe(name, known[name])
     last_use = {} if keep else _last_uses(graph)
     for index, node in enumerate(graph.nodes):
         arrays = [_read(graph, known, name) for name in node.inputs]
         outputs = tuple(graph.value(name) if name else None for name in node.outputs)
         results = run_node(node, arrays, outputs)
-        pairs = zip(node.outputs, results, strict=True)
-        known.update({name: array for name, array in pairs if array is not None})
+        pairs = zip(node.outputs, results, strict=False)
+        made = {name: array for name, array in pairs if array is not None}
+        known.update(made)
+        if observe is not None:
+            for name, array in made.items():
+                observe(name, array)
         for name in last_use.get(index, ()):
             known.pop(name, None)
     wanted = tuple(known) if keep else graph.outputs

@@ -57,10 +57,12 @@ class Canonicalise:
 
     def __call__(self, graph: Graph) -> Graph:
         """The chip-level graph; the same object if it is one already."""
+        foreign = [node for node in graph.nodes if node.domain != CHIP_DOMAIN]
+        if not foreign and graph.nodes:
+            return graph
         edit = graph.edit()
-        for node in graph.nodes:
-            if node.domain != CHIP_DOMAIN:
-                _canonicalise(edit, node, self.table)
+        for node in foreign:
+            _canonicalise(edit, node, self.table)
         _narrow(edit)
         return edit.freeze()
 

@@ -8,14 +8,20 @@ see the passes for others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from athena.errors import UsageError
 from compiler.graph.graph import Graph
+from compiler.graph.types import Array, DType
 from compiler.passes import fuse_attention, fuse_gemm, fuse_norm, fuse_rope, simplify
+from compiler.passes.calibration import Calibration, observe_ranges
 from compiler.passes.canonicalise import Canonicalise
 from compiler.passes.clean import RemoveDead, ShareCommon
 from compiler.passes.engine import RewritePass
 from compiler.passes.fold import FoldConstants
+from compiler.passes.int8 import QuantiseGemms
+from compiler.passes.precision import Precision, StoreFloats
+from compiler.passes.verify import verify
 
 Pass = Callable[[Graph], Graph]
 
@@ -43,6 +49,45 @@ PASSES: tuple[Pass, ...] = (
     ShareCommon(name="share-fused"),
     RemoveDead(name="remove-unused"),
 )
+
+
+def precision_passes(
+    precision: Precision, calibration: Calibration | None, int8_scale_factor: float
+) -> tuple[Pass, ...]:
+    """From the F32 chip-level graph to the one in `precision`."""
+    if precision is Precision.FP32:
+        return (StoreFloats(dtype=DType.F32),)
+    floats = StoreFloats(dtype=DType.BF16)
+    if precision is Precision.BF16:
+        return (floats,)
+    if calibration is None:
+        raise UsageError(
+            "int8 needs a calibration", where="precision", hint="calibrate(graph, samples)"
+        )
+    return (QuantiseGemms(calibration=calibration, scale_factor=int8_scale_factor), floats)
+
+
+def run(
+    graph: Graph,
+    *,
+    precision: Precision,
+    calibration: Calibration | None = None,
+    int8_scale_factor: float = 1.0,
+) -> Graph:
+    """The chip-level graph in `precision`, verified; `int8_scale_factor` multiplies int8
+    activation scales (1 is right).
+    """
+    chip = run_passes(graph, PASSES)
+    result = run_passes(chip, precision_passes(precision, calibration, int8_scale_factor))
+    verify(result)
+    return result
+
+
+def calibrate(
+    graph: Graph, samples: Sequence[Mapping[str, Array]], *, origin: str = ""
+) -> Calibration:
+    """Ranges of what the model's products read, over `samples`, in fp32."""
+    return observe_ranges(run(graph, precision=Precision.FP32), samples, origin=origin)
 
 
 def run_passes(graph: Graph, passes: Sequence[Pass]) -> Graph:

@@ -233,6 +233,23 @@ def transposed_b(edit: GraphEdit, node: Node) -> bool:
     return True
 
 
+def outer_product(edit: GraphEdit, node: Node) -> bool:
+    """A plain product over one element is a broadcast multiplication."""
+    attrs = cast(GemmAttrs, node.attrs)
+    a, b = (edit.value(name) for name in node.inputs[:2])
+    summed = b.shape[-1] if attrs.trans_b else b.shape[-2]
+    if summed != 1 or len(node.inputs) > 2 or attrs.steps or a.is_const and b.is_const:
+        return False
+    build = Builder(edit, edit_out(edit, node))
+    row = b.name
+    if attrs.trans_b:
+        row = build.view(b.name, (*b.shape[:-2], 1, b.shape[-2]))
+    factor = (Step(fn=Fn.MUL, const=attrs.alpha),) if attrs.alpha != 1.0 else ()
+    steps = (Step(fn=Fn.MUL, operand=1), *factor)
+    build.finish(Op.ELEMENTWISE, [a.name, row], ElementwiseAttrs(steps=steps))
+    return True
+
+
 def view_of_gemm(edit: GraphEdit, node: Node) -> bool:
     """A View that only splits or joins a plain Gemm's leading axes moves in front of it: rows are
     rows.
@@ -330,5 +347,6 @@ REWRITES = (
     Rewrite(name="empty-pad", pattern=(Op.PAD,), apply=empty_pad),
     Rewrite(name="neutral-elementwise", pattern=(Op.ELEMENTWISE,), apply=neutral_elementwise),
     Rewrite(name="absorb-expand", pattern=(Op.ELEMENTWISE,), apply=absorb_expand),
+    Rewrite(name="outer-product", pattern=(Op.GEMM,), apply=outer_product),
     Rewrite(name="transposed-b", pattern=(Op.GEMM,), apply=transposed_b),
 )

@@ -331,28 +331,26 @@ def lp_norm(b: Builder) -> str | None:
 
 
 def cumsum(b: Builder) -> str | None:
-    """CumSum as a product with a constant triangle of ones, exact in fp32 for integers below
-    2^24.
-    """
+    """CumSum as sums over a constant triangle, in fp32: exact for integers below 2^24."""
     x, axis_name = b.node.inputs
     axis_data = b.const(axis_name)
     shape = b.shape(x)
     if axis_data is None:
         return DYNAMIC_INDEX
     axis = int(axis_data.ravel()[0]) % len(shape)
-    if shape[axis] > MAX_CUMSUM:
-        return f"CumSum over {shape[axis]} elements (limit {MAX_CUMSUM})"
+    size = shape[axis]
+    if size > MAX_CUMSUM:
+        return f"CumSum over {size} elements (limit {MAX_CUMSUM})"
     spec = cast(onnx_attrs.CumSumAttrs, b.node.attrs)
-    keep = np.triu(np.ones((shape[axis],) * 2, np.float32), 1 if spec.exclusive else 0)
+    keep = np.tril(np.ones((size, size), np.bool_), -1 if spec.exclusive else 0)
     triangle = b.constant(np.ascontiguousarray(keep.T) if spec.reverse else keep, "triangle")
     perm = [*(i for i in range(len(shape)) if i != axis), axis]
     turned = b.permute(x, perm)
     floats = turned if b.dtype(x).is_float else b.steps([turned], (), DType.F32)
-    flat = b.view(floats, [1, *b.shape(floats)]) if len(shape) == 1 else floats
-    sums = b.emit(Op.GEMM, [flat, triangle], GemmAttrs(), shape=b.shape(flat))
-    sums = b.view(sums, b.shape(turned))
-    back = b.permute(sums, [perm.index(i) for i in range(len(shape))])
-    finish_steps(b, [back])
+    wide = b.view(floats, [*b.shape(turned)[:-1], 1, size])
+    parts = b.steps([triangle, wide], [Step(fn=Fn.SELECT, operand=1, const2=0.0)], DType.F32)
+    sums = b.reduce_last(ReduceKind.SUM, parts, keep=False)
+    finish_steps(b, [b.permute(sums, [perm.index(i) for i in range(len(shape))])])
     return None
 
 
