@@ -1,1 +1,6 @@
-"""The timing execution: the program's words in simulated time."""
+"""Execution of a program in time: cycles, action counts, use of units."""
+
+from athena.timing.engine import simulate
+from athena.timing.result import ActionCounts, NodeTime, Timeline, UnitUse
+
+__all__ = ["ActionCounts", "NodeTime", "Timeline", "UnitUse", "simulate"]

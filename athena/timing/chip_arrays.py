@@ -1,0 +1,167 @@
+"""Chip parameters, mesh routes, memory channels and host calls as arrays for the timing kernels.
+
+In:  `Chip`, `Program.host_calls`. Out: int64 arrays (columns: `athena.timing.layout`).
+Raises: ChipError for memory that is never ready.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from athena.chip.model import Chip, MemoryKind
+from athena.errors import ChipError
+from athena.isa.cycles import ceil_div
+from athena.isa.fields import WORD_BYTES
+from athena.isa.program import HostCall, Program
+from athena.timing import layout as at
+
+Array = NDArray[np.int64]
+EAST, WEST, SOUTH, NORTH = range(4)
+
+
+def chip_parameters(chip: Chip, *, trace: bool) -> tuple[Array, Array]:
+    """c[...] and the logical core in each slot of each cluster (-1: disabled)."""
+    core, cluster, hbm, noc, matrix = chip.core, chip.cluster, chip.hbm, chip.noc, chip.core.matrix
+    fixed = hbm.kind is MemoryKind.FIXED
+    channels = 1 if fixed else hbm.channels
+    _check(chip)
+    values = {
+        at.C_CORES: chip.cores,
+        at.C_CLUSTERS: chip.clusters,
+        at.C_MESH_COLS: chip.mesh.cols,
+        at.C_CLUSTER_CORES: cluster.cores,
+        at.C_FIFO: core.fifo_words,
+        at.C_FETCH_CYCLES: ceil_div(WORD_BYTES, core.fetch_bytes_per_cycle),
+        at.C_FETCH_LATENCY: core.fetch_latency_cycles,
+        at.C_ROWS: matrix.rows,
+        at.C_COLS: matrix.cols,
+        at.C_RATE_BF16: matrix.rate.get("bf16", 0),
+        at.C_RATE_INT8: matrix.rate.get("int8", 0),
+        at.C_RATE_FP32: matrix.rate.get("fp32", 0),
+        at.C_MAC_LATENCY: matrix.mac_latency_cycles,
+        at.C_LANES: core.vector.lanes,
+        at.C_STARTUP: core.vector.startup_cycles,
+        at.C_L1: core.l1_bytes,
+        at.C_L1_BANK: chip.l1_bank_bytes,
+        at.C_ACC: core.acc_bytes,
+        at.C_ACC_BANK: chip.acc_region_bytes,
+        at.C_L2: cluster.l2_bytes,
+        at.C_LOAD: core.load_bytes_per_cycle,
+        at.C_STORE: core.store_bytes_per_cycle,
+        at.C_DMA: cluster.dma_bytes_per_cycle,
+        at.C_IN_FLIGHT: core.dma_words_in_flight,
+        at.C_FIXED: int(fixed),
+        at.C_HBM_LATENCY: hbm.latency_cycles,
+        at.C_L2_LATENCY: cluster.l2_latency_cycles,
+        at.C_SIGNAL: noc.signal_cycles,
+        at.C_HOP: noc.hop_cycles,
+        at.C_TRACE: int(trace),
+        at.C_CHANNELS: channels,
+        at.C_CHANNEL_BITS: max(1, (channels - 1).bit_length()),
+        at.C_INTERLEAVE: hbm.interleave_bytes,
+        at.C_BANKS: hbm.banks_per_channel,
+        at.C_ROW_BYTES: hbm.row_bytes,
+        at.C_MISS: _ticks(chip, hbm.row_miss_ns),
+        at.C_TURN: _ticks(chip, hbm.turnaround_ns),
+        at.C_REFRESH_EVERY: _ticks(chip, hbm.refresh_interval_ns),
+        at.C_REFRESH: _ticks(chip, hbm.refresh_ns),
+        at.C_CHANNEL_RATE: _rate(chip.hbm_bytes_per_cycle / channels),
+        at.C_L2_RATE: _rate(cluster.l2_banks * cluster.l2_bytes_per_cycle_per_bank),
+        at.C_LINK_RATE: _rate(noc.link_bytes_per_cycle),
+        at.C_PORT_RATE: _rate(noc.cluster_port_bytes_per_cycle),
+        at.C_EDGES: len(_edges(chip)),
+    }
+    c = np.zeros(at.C_SIZE, np.int64)
+    for column, value in values.items():
+        c[column] = value
+    core_at = np.full(chip.clusters * cluster.cores, -1, np.int64)
+    core_at[list(chip.active_cores)] = np.arange(chip.cores)
+    return c, core_at
+
+
+def _check(chip: Chip) -> None:
+    hbm = chip.hbm
+    if 0 < hbm.refresh_interval_ns <= hbm.refresh_ns:
+        raise ChipError(
+            f"refresh_ns {hbm.refresh_ns} is not below refresh_interval_ns {hbm.refresh_interval_ns}",
+            where=f"chip '{chip.name}': hbm.refresh_ns",
+            hint="memory that always refreshes never answers",
+        )
+
+
+def _ticks(chip: Chip, ns: float) -> int:
+    return min(1 << 60, round(ns * 1e-9 * chip.clock_hz * at.TICKS))
+
+
+def _rate(bytes_per_cycle: float) -> int:
+    """Ticks a byte, as a fixed-point number."""
+    return max(1, min(1 << 60, round(at.TICKS / bytes_per_cycle * (1 << at.RATE_SHIFT))))
+
+
+def _edges(chip: Chip) -> list[int]:
+    """Clusters whose routers memory channels are attached to: the west and the east column, row by row."""
+    cols = chip.mesh.cols
+    sides = (0, cols - 1) if cols > 1 else (0,)
+    return [row * cols + col for row in range(chip.mesh.rows) for col in sides]
+
+
+def _route(chip: Chip, start: int, end: int) -> list[int]:
+    """Links from router `start` to router `end`, first along the row, then along the column; link = router * 4 + direction."""
+    cols = chip.mesh.cols
+    links = []
+    here = start
+    while here % cols != end % cols:
+        east = end % cols > here % cols
+        links.append(here * 4 + (EAST if east else WEST))
+        here += 1 if east else -1
+    while here != end:
+        south = end > here
+        links.append(here * 4 + (SOUTH if south else NORTH))
+        here += cols if south else -cols
+    return links
+
+
+def memory_arrays(chip: Chip, c: Array) -> tuple[Array, Array, Array, Array]:
+    """Servers (next-free times), channels, banks, and routes [2 * clusters, edges, 1 + links]: memory to cluster, then back."""
+    edges, clusters = _edges(chip), chip.clusters
+    channel_count, banks = int(c[at.C_CHANNELS]), chip.hbm.banks_per_channel
+    channels = np.zeros((channel_count, at.CH_SIZE), np.int64)
+    numbers = np.arange(channel_count)
+    channels[:, at.CH_EDGE] = numbers * len(edges) // channel_count if channel_count >= len(edges) else numbers
+    channels[:, at.CH_REFRESH] = numbers * c[at.C_REFRESH_EVERY] // channel_count
+    bank_state = np.zeros((channel_count * banks, at.B_SIZE), np.int64)
+    bank_state[:, at.B_ROW] = -1
+    longest = chip.mesh.rows + chip.mesh.cols
+    routes = np.zeros((2 * clusters, len(edges), 1 + longest), np.int64)
+    for cluster in range(clusters):
+        for e, edge in enumerate(edges):
+            for row, ends in ((cluster, (edge, cluster)), (clusters + cluster, (cluster, edge))):
+                links = _route(chip, *ends)
+                routes[row, e, 0] = len(links)
+                routes[row, e, 1 : 1 + len(links)] = links
+    servers = np.zeros(3 * clusters + 4 * clusters, np.int64)
+    return servers, channels, bank_state, routes
+
+
+def host_seconds(call: HostCall, chip: Chip) -> tuple[float, float, float]:
+    """(low, central, high) seconds of a host call: latency + bytes over the link + the slower of arithmetic and host memory."""
+    host = chip.host
+    link_s = call.bytes / (host.link_gbytes_per_s * 1e9)
+    low, central, high = (
+        host.call_latency_us[i] * 1e-6
+        + link_s
+        + max(call.flops / (host.gflops[2 - i] * 1e9), call.bytes / (host.memory_gbytes_per_s[2 - i] * 1e9))
+        for i in range(3)
+    )
+    return low, central, high
+
+
+def host_calls(program: Program, chip: Chip) -> Array:
+    """Central cycles and link bytes of each host call, and how often it ran (0)."""
+    calls = np.zeros((len(program.host_calls), 3), np.int64)
+    for i, call in enumerate(program.host_calls):
+        calls[i, :2] = math.ceil(host_seconds(call, chip)[1] * chip.clock_hz), call.bytes
+    return calls

@@ -1,0 +1,123 @@
+"""The engine's final arrays as a `Timeline`.
+
+In:  `State` after the last event. Out: `Timeline`, plain Python numbers in frozen objects.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from athena.chip.model import Chip
+from athena.isa.fields import Queue
+from athena.isa.program import Program
+from athena.timing import layout as at
+from athena.timing.chip_arrays import host_seconds
+from athena.timing.result import ActionCounts, NodeTime, Timeline, UnitUse
+from athena.timing.setup import State, queue_table
+
+Array = NDArray[np.int64]
+COMPUTE_TYPES = ("bf16", "int8", "fp32")
+
+
+def collect(state: State, program: Program, chip: Chip) -> Timeline:
+    """Sum up a finished simulation."""
+    cycles = int(state.g[at.G_LAST])
+    table = queue_table(chip)
+    capacity = max(1, cycles) * at.TICKS * int(state.c[at.C_CHANNELS])
+    low, central, high = (
+        sum(
+            int(state.calls[i, 2]) * host_seconds(call, chip)[figure]
+            for i, call in enumerate(program.host_calls)
+        )
+        for figure in range(3)
+    )  # fmt: skip
+    return Timeline(
+        cycles=cycles,
+        clock_hz=chip.clock_hz,
+        counts=_counts(state),
+        units=tuple(_unit(state.q, kind, table.first[kind], table.count[kind], cycles) for kind in Queue),
+        nodes=_nodes(state),
+        events=int(state.g[at.G_EVENTS]),
+        exact=True,
+        hbm_busy_fraction=int(state.g[at.G_HBM_TICKS]) / capacity,
+        host_s=(low, central, high),
+        trace=state.trace[: int(state.g[at.G_ROWS])].copy() if state.c[at.C_TRACE] else None,
+        queue_names=table.names(),
+    )
+
+
+def _counts(state: State) -> ActionCounts:
+    n = [int(value) for value in state.counts]
+    by_type = {name: n[at.N_MACS + i] for i, name in enumerate(COMPUTE_TYPES)}
+    padded = {name: n[at.N_PADDED + i] for i, name in enumerate(COMPUTE_TYPES)}
+    return ActionCounts(
+        macs=by_type,
+        padded_macs=padded,
+        vector_ops=n[at.N_ALU],
+        lut_ops=n[at.N_LUT],
+        cast_ops=n[at.N_CAST],
+        l1_read_bytes=n[at.N_L1R],
+        l1_write_bytes=n[at.N_L1W],
+        acc_read_bytes=n[at.N_ACR],
+        acc_write_bytes=n[at.N_ACW],
+        l2_read_bytes=n[at.N_L2R],
+        l2_write_bytes=n[at.N_L2W],
+        hbm_read_bytes=n[at.N_HBMR],
+        hbm_write_bytes=n[at.N_HBMW],
+        noc_byte_hops=n[at.N_HOPS],
+        host_link_bytes=n[at.N_LINK],
+        words_executed=int(state.q[:, at.DYNAMIC].sum()),
+        fetch_bytes=n[at.N_FETCH],
+    )
+
+
+def _unit(q: Array, kind: Queue, first: int, count: int, cycles: int) -> UnitUse:
+    rows = q[first : first + count]
+    busy, sem, port, fetch = (
+        float(rows[:, column].sum()) / count for column in (at.BUSY, at.STALL_SEM, at.STALL_PORT, at.STALL_FETCH)
+    )
+    return UnitUse(
+        queue=kind,
+        units=count,
+        words=int(rows[:, at.DYNAMIC].sum()),
+        busy_cycles=busy,
+        wait_semaphore_cycles=sem,
+        wait_port_cycles=port,
+        wait_fetch_cycles=fetch,
+        idle_cycles=cycles - busy - sem - port - fetch,
+    )
+
+
+def _nodes(state: State) -> tuple[NodeTime, ...]:
+    """One entry for every node that a word worked for."""
+    result = []
+    nodes, instances = state.nodes, state.instances
+    ends = np.append(nodes[1:, at.NODE_BASE], len(instances))
+    for node in range(len(nodes) - 1):
+        spans = instances[int(nodes[node, at.NODE_BASE]) : int(ends[node])]
+        spans = spans[spans[:, 1] > 0]
+        if len(spans) == 0:
+            continue
+        result.append(
+            NodeTime(
+                node=node,
+                first_cycle=int(spans[:, 0].min()),
+                last_cycle=int(spans[:, 1].max()),
+                span_cycles=_union_cycles(spans),
+                matrix_busy_cycles=int(nodes[node, at.NODE_MATRIX]),
+                vector_busy_cycles=int(nodes[node, at.NODE_VECTOR]),
+                dma_busy_cycles=int(nodes[node, at.NODE_DMA]),
+                hbm_bytes=int(nodes[node, at.NODE_HBM]),
+                l2_bytes=int(nodes[node, at.NODE_L2]),
+            )
+        )
+    return tuple(result)
+
+
+def _union_cycles(spans: Array) -> int:
+    """Length of the union of intervals [first, last)."""
+    spans = spans[np.argsort(spans[:, 0], kind="stable")]
+    reach = np.maximum.accumulate(spans[:, 1])
+    before = np.concatenate([[spans[0, 0]], reach[:-1]])
+    return int(np.maximum(0, reach - np.maximum(spans[:, 0], before)).sum())
