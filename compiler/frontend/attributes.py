@@ -1,7 +1,10 @@
-"""Read a node's attributes: from AttributeProto to plain values, and from these to an op's typed class.
+"""Read a node's attributes: from AttributeProto to plain values, and from these to an op's typed
+class.
 
-In:  NodeProto attributes (untrusted), the enclosing function call's bindings, onnx's schema.   Out: dict of values, then `Attrs`.
-Raises: UnsupportedOpError (an attribute that the row or the opset does not know), ModelError (wrong type, missing).
+In:  NodeProto attributes (untrusted), the enclosing function call's bindings, onnx's schema.   Out:
+dict of values, then `Attrs`.
+Raises: UnsupportedOpError (an attribute that the row or the opset does not know), ModelError (wrong
+type, missing).
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from athena.errors import ModelError, UnsupportedOpError, printable
 from compiler.frontend.files import ExternalFiles
 from compiler.frontend.tensors import dtype_of, read_tensor
 from compiler.graph.types import Array, Attrs, DType
+from compiler.ops.types import OLDEST_OPSET
 
 Plain = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | Array
 """A decoded attribute; graphs stay protos and are read by the importer."""
@@ -61,7 +65,9 @@ _SIMPLE: dict[int, Any] = {
 def decode_all(
     node: Any, bindings: Mapping[str, Any], files: ExternalFiles, where: str
 ) -> dict[str, Plain]:
-    """All attributes of a node; those that refer to the enclosing function's attributes take the call's value, or none."""
+    """All attributes of a node; those that refer to the enclosing function's attributes take the
+    call's value, or none.
+    """
     values: dict[str, Plain] = {}
     for attribute in node.attribute:
         source = attribute
@@ -77,7 +83,7 @@ def decode_all(
 
 @functools.cache
 def schema_of(domain: str, op: str, opset: int) -> Any:
-    """onnx's own description of an operator at an opset; None where it has none."""
+    """Onnx's own description of an operator at an opset; None where it has none."""
     try:
         return defs.get_schema(op, opset, domain)
     except defs.SchemaError:
@@ -100,10 +106,28 @@ def _schema_defaults(domain: str, op: str, opset: int) -> dict[str, Plain]:
     return values
 
 
+def check_version(op: str, domain: str, opset: int, where: str) -> None:
+    """UnsupportedOpError for an operator of an opset below OLDEST_OPSET whose definition changed
+    since.
+    """
+    if domain or opset >= OLDEST_OPSET:
+        return
+    old, known = schema_of("", op, opset), schema_of("", op, OLDEST_OPSET)
+    if old is None or known is None or old.since_version != known.since_version:
+        raise UnsupportedOpError(
+            f"{printable(op)} of opset {opset}; supported from {OLDEST_OPSET} on",
+            where=where,
+            hint="convert the model with onnx.version_converter",
+        )
+
+
 def with_defaults(
-    values: Mapping[str, Plain], domain: str, op: str, opset: int, where: str
+    values: Mapping[str, Plain], kind: tuple[str, str, int], where: str
 ) -> dict[str, Plain]:
-    """The attributes with the opset's defaults; an attribute that this opset does not have is refused."""
+    """The attributes with the opset's defaults; an attribute that this opset does not have is
+    refused.
+    """
+    op, domain, opset = kind
     schema = schema_of(domain, op, opset)
     if schema is None:
         return dict(values)
@@ -132,7 +156,7 @@ def _snake(name: str) -> str:
 
 def typed(kind: type[Attrs], values: Mapping[str, Plain], where: str) -> Attrs:
     """The op's attribute class with these values."""
-    fields = _fields(kind)
+    fields = _fields(kind)  # type: ignore[arg-type]
     given: dict[str, Any] = {}
     for name, value in values.items():
         field = _snake(name)
@@ -143,15 +167,16 @@ def typed(kind: type[Attrs], values: Mapping[str, Plain], where: str) -> Attrs:
                 hint=f"supported are: {', '.join(sorted(fields)) or 'none'}",
             )
         given[field] = _converted(value, fields[field], name, where)
-    for field in dataclasses.fields(kind):
-        missing = field.default is dataclasses.MISSING
-        if missing and field.default_factory is dataclasses.MISSING and field.name not in given:
-            raise ModelError(f"attribute '{field.name}' is missing", where=where)
+    for slot in dataclasses.fields(kind):
+        if slot.default is dataclasses.MISSING and slot.name not in given:
+            raise ModelError(f"attribute '{slot.name}' is missing", where=where)
     return kind(**given)
 
 
 def _converted(value: Plain, hint: Any, name: str, where: str) -> Any:
-    """`value` checked against the annotation: int, float, str, DType, Array or a tuple, each possibly optional."""
+    """`value` checked against the annotation: int, float, str, DType, Array or a tuple, each
+    possibly optional.
+    """
     wanted = _without_none(hint)
     if wanted is DType and isinstance(value, int):
         return dtype_of(value, f"{where}: attribute '{name}'") if value else None
@@ -162,8 +187,10 @@ def _converted(value: Plain, hint: Any, name: str, where: str) -> Any:
         str: isinstance(value, str),
     }.get(wanted)
     if good is None:
-        good = _fits_tuple(value, wanted) if typing.get_origin(wanted) is tuple else (
-            isinstance(value, np.ndarray)
+        good = (
+            _fits_tuple(value, wanted)
+            if typing.get_origin(wanted) is tuple
+            else (isinstance(value, np.ndarray))
         )
     if not good:
         shown = getattr(wanted, "__name__", str(wanted))

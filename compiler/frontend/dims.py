@@ -2,8 +2,8 @@
 
 In:  value infos of graph inputs (untrusted), `dims` given by the user.   Out: static shapes.
 Raises: DimError (unbound, unknown or out of range), ModelError (an input without shape).
-A dimension may be a name, or an expression of names (`past + seq`), as optimum writes them; either the names or the
-whole text can be bound. A dimension without name is called `input.axis`.
+A dimension may be a name, or an expression of names (`past + seq`), as optimum writes them; either
+the names or the whole text can be bound. A dimension without name is called `input.axis`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ _EXPRESSION = re.compile(r"[A-Za-z0-9_.\s+*/()-]{1,200}")
 
 
 def dim_names(value: Any) -> tuple[int | str, ...]:
-    """Dimensions of a value info: numbers, and names for symbolic ones (`input.axis` where the file gives none)."""
+    """Dimensions of a value info: numbers, and names for symbolic ones (`input.axis` where the file
+    gives none).
+    """
     result: list[int | str] = []
     for axis, dim in enumerate(value.type.tensor_type.shape.dim):
         kind = dim.WhichOneof("value")
@@ -80,7 +82,9 @@ def _value(tree: ast.expr, dims: Mapping[str, int]) -> int | None:
 
 
 def resolve(text: str, dims: Mapping[str, int]) -> int | None:
-    """Number of a symbolic dimension; None if it is not bound. The whole text counts before its names."""
+    """Number of a symbolic dimension; None if it is not bound. The whole text counts before its
+    names.
+    """
     if text in dims:
         return dims[text]
     tree = _parsed(text)
@@ -90,7 +94,9 @@ def resolve(text: str, dims: Mapping[str, int]) -> int | None:
 def bind(
     inputs: Sequence[Any], others: Sequence[Any], dims: Mapping[str, int], file: str
 ) -> dict[str, tuple[int, ...]]:
-    """Static shape of every input. `others`: further value infos whose names are known, though nothing needs them."""
+    """Static shape of every input. `others`: further value infos whose names are known, though
+    nothing needs them.
+    """
     shapes = {value.name: _dims_of(value, file) for value in inputs}
     known = {text for shape in shapes.values() for text in shape if isinstance(text, str)}
     spare = {text for value in others for text in dim_names(value) if isinstance(text, str)}

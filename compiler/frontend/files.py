@@ -1,8 +1,10 @@
 """Read the files of a model: the ONNX file itself and, confined to its folder, the files it names.
 
-In:  a path given by the user; names and ranges given by the model (untrusted).   Out: bytes and read-only memory maps.
-Raises: ModelFileError (missing, not a regular file, something else than ONNX), ExternalDataError (outside the folder, missing,
-wrong length).   This is the only module that opens a file whose name comes from a model.
+In:  a path given by the user; names and ranges given by the model (untrusted).   Out: bytes and
+read-only memory maps.
+Raises: ModelFileError (missing, not a regular file, something else than ONNX), ExternalDataError
+(outside the folder, missing, wrong length).   This is the only module that opens a file whose name
+comes from a model.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ _HINTS = {
 
 
 def read_model_bytes(path: Path) -> bytes:
-    """The bytes of a model file, once it is known to be a regular file of a sensible kind and size."""
+    """The bytes of a model file, known to be a regular file of sensible kind and size."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
     except (OSError, ValueError) as exc:
@@ -105,7 +107,9 @@ def _kind_of(head: bytes) -> str:
 
 
 def wire_fault(data: bytes) -> str:
-    """Why the top level of a protobuf message cannot be read ("truncated …"), or "" where its fields add up."""
+    """Why the top level of a protobuf message cannot be read ("truncated …"), or "" where its
+    fields add up.
+    """
     place = 0
     while place < len(data):
         key, place = _varint(data, place)
@@ -161,7 +165,9 @@ class ExternalFiles:
         return sum(len(data) for data in self._maps.values())
 
     def read(self, location: str, offset: int, length: int | None, nbytes: int, what: str) -> Array:
-        """The `nbytes` bytes (uint8) of a tensor stored at `offset` of the file `location`; `length` is what the model claims."""
+        """The `nbytes` bytes (uint8) of a tensor stored at `offset` of the file `location`;
+        `length` is what the model claims.
+        """
         data = self._open(location, what)
         if length is not None and length != nbytes:
             raise self._error(f"length {length} is not the {nbytes} bytes its shape needs", what)

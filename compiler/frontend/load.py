@@ -1,7 +1,9 @@
 """Load an ONNX file as a graph: the frontend's one entry.
 
-In:  a path, numbers for the symbolic dimensions.   Out: Graph at ONNX level with every dtype and shape known.
-Raises: ModelFileError, ModelError, DimError, ShapeError, UnsupportedOpError, ExternalDataError, InputError.
+In:  a path, numbers for the symbolic dimensions.   Out: Graph at ONNX level with every dtype and
+shape known.
+Raises: ModelFileError, ModelError, DimError, ShapeError, UnsupportedOpError, ExternalDataError,
+InputError.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto
 
 from athena.errors import InputError, ModelError, ModelFileError, printable
@@ -20,6 +22,7 @@ from compiler.frontend import structure
 from compiler.frontend.files import ExternalFiles, read_model_bytes, wire_fault
 from compiler.frontend.fold import DEFAULT_LIMIT_ELEMS
 from compiler.frontend.importer import Importer
+from compiler.frontend.store import ValueStore
 from compiler.graph.graph import Graph
 from compiler.graph.types import Array
 
@@ -58,8 +61,9 @@ def load_model(
 ) -> Graph:
     """Load, bind, inline, type and fold a model.
 
-    `dims`: a number for every symbolic dimension of the inputs. `fixed_inputs`: inputs that become constants (a number, or an
-    array of the input's shape), for example `{"use_cache_branch": True}`. `fold_limit_elems`: largest result computed here.
+    `dims`: a number for every symbolic dimension of the inputs. `fixed_inputs`: inputs that become
+    constants (a number, or an array of the input's shape), for example `{"use_cache_branch":
+    True}`. `fold_limit_elems`: largest result computed here.
     """
     path = Path(path)
     model = parse_model(path)
@@ -68,16 +72,10 @@ def load_model(
     graph = model.graph
     constants = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
-    shapes = dimensions.bind(
-        inputs, [*graph.output, *graph.value_info], dict(dims or {}), file
-    )
+    shapes = dimensions.bind(inputs, [*graph.output, *graph.value_info], dict(dims or {}), file)
     fixed = _fixed(fixed_inputs or {}, shapes, file)
-    importer = Importer(
-        ExternalFiles(path),
-        file,
-        weightless=is_weightless(model),
-        fold_limit=fold_limit_elems,
-    )
+    store = ValueStore(ExternalFiles(path), file, weightless=is_weightless(model))
+    importer = Importer(store, fold_limit=fold_limit_elems)
     return importer.run(model, functions, shapes, fixed)
 
 

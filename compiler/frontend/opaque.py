@@ -1,7 +1,10 @@
-"""Operators that only the host executes: typed by onnx's own inference, carried as serialised NodeProtos.
+"""Operators that only the host executes: typed by onnx's own inference, carried as serialised
+NodeProtos.
 
-In:  a draft without a row, typed operands.   Out: output types; the bytes of a NodeProto for any node.
-Raises: UnsupportedOpError where onnx does not know the operator, or cannot tell its outputs' static shapes.
+In:  a draft without a row, typed operands.   Out: output types; the bytes of a NodeProto for any
+node.
+Raises: UnsupportedOpError where onnx does not know the operator, or cannot tell its outputs' static
+shapes.
 """
 
 from __future__ import annotations
@@ -97,7 +100,7 @@ def _tensor(value: Any) -> TensorProto:
 
 
 def node_proto(node: Node, draft: Draft, proto: Any) -> bytes:
-    """The node as serialised ONNX, in the form and order of `node`, its names those of the graph."""
+    """The node as serialised ONNX, in the form, order and value names of `node`."""
     if proto is not None and not draft.changed:
         copy = NodeProto()
         copy.CopyFrom(proto)

@@ -1,8 +1,10 @@
-"""Our own check of a parsed model, before anything else looks at it: names, order, nesting, functions, sizes.
+"""Our own check of a parsed model, before anything else looks at it: names, order, nesting,
+functions, sizes.
 
-In:  a ModelProto (untrusted).   Out: nothing, or the order in which the nodes of a graph can be read.
-Raises: ModelError (names, cycles, versions, functions that call themselves), UnsupportedOpError (sparse tensors).
-Every walk is iterative or capped; counts are Python integers.
+In:  a ModelProto (untrusted).   Out: nothing, or the order in which the nodes of a graph can be
+read.
+Raises: ModelError (names, cycles, versions, functions that call themselves), UnsupportedOpError
+(sparse tensors). Every walk is iterative or capped; counts are Python integers.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from athena.errors import ModelError, UnsupportedOpError, printable
-from compiler.ops.types import MAX_OPSET, MIN_OPSET
+from compiler.ops.types import MAX_OPSET, OLDEST_OPSET
 
 MAX_NODES = 1_000_000
 MAX_NESTING = 32
@@ -34,11 +36,10 @@ def opsets_of(imports: Iterable[Any], where: str) -> dict[str, int]:
             raise ModelError(f"domain '{printable(domain)}' is imported twice", where=where)
         versions[domain] = entry.version
     default = versions.get("")
-    if default is not None and not MIN_OPSET <= default <= MAX_OPSET:
+    if default is not None and not 1 <= default <= MAX_OPSET:
         raise ModelError(
-            f"opset {default} of the default domain; supported are {MIN_OPSET} to {MAX_OPSET}",
+            f"opset {default} of the default domain; supported are {OLDEST_OPSET} to {MAX_OPSET}",
             where=where,
-            hint="convert the model with onnx.version_converter" if default < MIN_OPSET else "",
         )
     return versions
 
@@ -139,7 +140,9 @@ def _check_names(where: str, known: Iterable[str], nodes: Sequence[Any]) -> None
 
 
 def _check_calls(graph: Any, functions: dict[FunctionKey, Any], file: str) -> None:
-    """Functions must not call themselves, and the model must stay below MAX_NODES once they are inlined."""
+    """Functions must not call themselves, and the model must stay below MAX_NODES once they are
+    inlined.
+    """
     sizes: dict[FunctionKey, int] = {}
     bodies = {key: list(_all_nodes(proto.node)) for key, proto in functions.items()}
     for root in functions:
@@ -155,7 +158,9 @@ def _check_calls(graph: Any, functions: dict[FunctionKey, Any], file: str) -> No
                 stack.pop()
             elif waiting in active:
                 name = printable(waiting[1])
-                raise ModelError(f"function '{name}' calls itself", where=f"{file}: function '{name}'")
+                raise ModelError(
+                    f"function '{name}' calls itself", where=f"{file}: function '{name}'"
+                )
             else:
                 active.add(waiting)
                 stack.append(waiting)

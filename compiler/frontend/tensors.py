@@ -1,8 +1,9 @@
 """Turn ONNX tensors into arrays: types, sizes, and where the data lie.
 
-In:  a TensorProto (untrusted) and the model's external files.   Out: `Tensor` (dtype, shape, array or none).
-Raises: ModelError, ShapeError (dimensions, data length), UnsupportedOpError (an element type the project has not),
-ExternalDataError.
+In:  a TensorProto (untrusted) and the model's external files.   Out: `Tensor` (dtype, shape, array
+or none).
+Raises: ModelError, ShapeError (dimensions, data length), UnsupportedOpError (an element type the
+project has not), ExternalDataError.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ _DATA_FIELDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """A constant of the file. `array` is None where the model is weightless; `nibbles`: unpacked from 4 bits."""
+    """A constant of the file. `array` is None where the model is weightless; `nibbles`: unpacked
+    from 4 bits.
+    """
 
     dtype: DType
     shape: tuple[int, ...]
@@ -96,8 +99,11 @@ def checked_shape(dims: Any, where: str) -> tuple[int, ...]:
     return shape
 
 
-def read_tensor(proto: Any, files: ExternalFiles, where: str, *, weightless: bool = False) -> Tensor:
-    """Type, shape and data of a TensorProto. Data are not copied where they lie in raw bytes or an external file.
+def read_tensor(
+    proto: Any, files: ExternalFiles, where: str, *, weightless: bool = False
+) -> Tensor:
+    """Type, shape and data of a TensorProto. Data are not copied where they lie in raw bytes or an
+    external file.
 
     `weightless` admits a tensor without any data.
     """
@@ -127,7 +133,9 @@ def _viewed(raw: Array, dtype: DType) -> Array:
 
 
 def _raw(proto: Any, files: ExternalFiles, nbytes: int, where: str) -> Array | None:
-    """The tensor's bytes from an external file or its raw field; None where it uses a typed field (or none)."""
+    """The tensor's bytes from an external file or its raw field; None where it uses a typed field
+    (or none).
+    """
     if proto.data_location == TensorProto.EXTERNAL:
         return _external(proto, files, nbytes, where)
     if not proto.HasField("raw_data"):

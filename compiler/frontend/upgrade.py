@@ -1,9 +1,11 @@
-"""Bring nodes of older opsets to the newest form, so that everything after the frontend knows one form per operator.
+"""Bring nodes of older opsets to the newest form, so that everything after the frontend knows one
+form per operator.
 
-In:  a `Draft` (operator, names, plain attributes, opset) and what is known of its operands.   Out: drafts in the newest form.
+In:  a `Draft` (operator, names, plain attributes, opset) and what is known of its operands.   Out:
+drafts in the newest form.
 Raises: UnsupportedOpError (training mode), RuleError.
-Attributes that later became operands turn into constants; Softmax of opset 12 and below, which flattens, into
-Reshape, Softmax, Reshape where that makes a difference.
+Attributes that later became operands turn into constants; Softmax of opset 12 and below, which
+flattens, into Reshape, Softmax, Reshape where that makes a difference.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from compiler.ops.types import RuleError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A node on its way into the graph: unique value names, plain attributes. `changed`: no longer as in the file."""
+    """A node on its way into the graph: unique value names, plain attributes. `changed`: no longer
+    as in the file.
+    """
 
     name: str
     op: str
@@ -118,7 +122,9 @@ def _top_k_same(draft: Draft, _scope: Scope) -> tuple[Draft, ...]:
 
 
 def _split(draft: Draft, scope: Scope) -> tuple[Draft, ...]:
-    """Sizes become an operand; without them the number of parts is that of the outputs, which must be equal."""
+    """Sizes become an operand; without them the number of parts is that of the outputs, which must
+    be equal.
+    """
     if draft.attrs.get("split") is not None:
         return _moved(draft, scope, [("split", np.int64)], 18)
     if len(draft.inputs) > 1 and draft.inputs[1]:
@@ -140,7 +146,9 @@ def _number(value: Plain) -> float:
 
 
 def _softmax(draft: Draft, scope: Scope) -> tuple[Draft, ...]:
-    """Below opset 13 all axes from `axis` on are one: the same as now where that is the last axis alone."""
+    """Below opset 13 all axes from `axis` on are one: the same as now where that is the last axis
+    alone.
+    """
     data = scope.operand(draft.inputs[0])
     if data is None:
         raise RuleError("input 0 is missing")
@@ -154,10 +162,10 @@ def _softmax(draft: Draft, scope: Scope) -> tuple[Draft, ...]:
     back = scope.constant(f"{draft.name}.shape", np.array(data.shape, dtype=np.int64))
     view = replace(draft, op="Reshape", attrs={"allowzero": 1}, opset=14, changed=True)
     return (
-        replace(view, name=f"{draft.name}.flat", inputs=(draft.inputs[0], to_flat), outputs=(flat,)),
         replace(
-            draft, inputs=(flat,), outputs=(soft,), attrs={"axis": -1}, opset=13, changed=True
+            view, name=f"{draft.name}.flat", inputs=(draft.inputs[0], to_flat), outputs=(flat,)
         ),
+        replace(draft, inputs=(flat,), outputs=(soft,), attrs={"axis": -1}, opset=13, changed=True),
         replace(view, name=f"{draft.name}.back", inputs=(soft, back)),
     )
 

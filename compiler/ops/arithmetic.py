@@ -1,8 +1,9 @@
 """Number rules shared by references: width of the inner computation, casts, erf.
 
 In:  numpy arrays.   Out: numpy arrays of the same shape.
-Raises: nothing. 16-bit floats are computed in float32 and rounded once at the end (nearest even), as onnxruntime does on a CPU.
-Where ONNX leaves a result undefined, this project defines it: float to integer saturates and NaN becomes 0.
+Raises: nothing. 16-bit floats are computed in float32 and rounded once at the end (nearest even),
+as onnxruntime does on a CPU. Where ONNX leaves a result undefined, this project defines it: float
+to integer saturates and NaN becomes 0.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def narrow(values: Any, dtype: npt.DTypeLike) -> Array:
 
 
 def in_float32(function: Callable[..., Any]) -> Callable[..., Array]:
-    """`function` of arrays of one dtype, computed in float32 where that dtype has 16 bits; result in the first one's dtype."""
+    """`function` of arrays of one dtype, computed in float32 where that dtype has 16 bits; result
+    in the first one's dtype.
+    """
 
     def wide(*arrays: Array) -> Array:
         with np.errstate(all="ignore"):
@@ -48,7 +51,9 @@ def in_float32(function: Callable[..., Any]) -> Callable[..., Array]:
 
 
 def cast(values: Array, dtype: npt.DTypeLike) -> Array:
-    """ONNX Cast: float to integer truncates toward zero and saturates, NaN becomes 0; integers wrap; non-zero is True."""
+    """ONNX Cast: float to integer truncates toward zero and saturates, NaN becomes 0; integers
+    wrap; non-zero is True.
+    """
     target = np.dtype(dtype)
     if values.dtype == target:
         return values
@@ -61,7 +66,7 @@ def cast(values: Array, dtype: npt.DTypeLike) -> Array:
 
 
 def _truncate(values: Array, target: np.dtype[Any]) -> Array:
-    """float64 holds every bound except those of 64-bit integers, which the two comparisons restore."""
+    """float64 holds every bound but those of 64-bit integers, which the comparisons restore."""
     limits = np.iinfo(target)
     exact = np.trunc(values.astype(np.float64))
     with np.errstate(all="ignore"):
@@ -75,7 +80,9 @@ def _truncate(values: Array, target: np.dtype[Any]) -> Array:
 
 
 def erf(values: Array) -> Array:
-    """The error function, in double precision element by element (the standard library's), as the dtype of `values`."""
+    """The error function, in double precision element by element (the standard library's), as the
+    dtype of `values`.
+    """
     flat = values.astype(np.float64).ravel()
     result = np.fromiter(map(math.erf, flat.tolist()), dtype=np.float64, count=flat.size)
     return result.reshape(values.shape).astype(values.dtype)

@@ -1,6 +1,7 @@
 """ONNX Attention (opset 23 on) and RotaryEmbedding: rows, shape rules, references.
 
-In:  typed operands or arrays.   Out: `ROWS`, and `attend`, `rotate`, `split_heads`, `join_heads`, which the fused operators share.
+In:  typed operands or arrays.   Out: `ROWS`, and `attend`, `rotate`, `split_heads`, `join_heads`,
+which the fused operators share.
 Raises: RuleError (head counts, operand shapes).   Heads are [batch, heads, sequence, size] inside.
 """
 
@@ -42,7 +43,9 @@ def join_heads(x: Array) -> Array:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """What `attend` returns: the output and the scores at four stages (ONNX's qk_matmul_output_mode order)."""
+    """What `attend` returns: the output and the scores at four stages (ONNX's qk_matmul_output_mode
+    order).
+    """
 
     output: Array
     stages: tuple[Array, Array, Array, Array]
@@ -51,7 +54,8 @@ class Scores:
 def attend(
     q: Array, k: Array, v: Array, bias: Array | None, scale: float, softcap: float = 0.0
 ) -> Scores:
-    """softmax(softcap(scale·q·kᵀ) + bias)·v on float arrays; kv heads are repeated over query heads.
+    """softmax(softcap(scale·q·kᵀ) + bias)·v on float arrays; kv heads are repeated over query
+    heads.
 
     A row whose every key has bias −inf gives zeros.
     """
@@ -78,11 +82,13 @@ def _masked_softmax(scores: Array) -> Array:
 
 
 def causal_bias(rows: int, columns: int, offset: Any, dtype: Any) -> Array:
-    """0 where key j ≤ query i + offset, −inf elsewhere; `offset` one number or one per batch ([batch, 1, rows, columns])."""
+    """0 where key j ≤ query i + offset, −inf elsewhere; `offset` one number or one per batch
+    ([batch, 1, rows, columns]).
+    """
     reach = np.arange(columns)[None, :] - np.arange(rows)[:, None]
     shift = np.asarray(offset)
     allowed = reach <= (shift.reshape(-1, 1, 1, 1) if shift.ndim else shift)
-    return np.where(allowed, dtype.type(0), dtype.type(-np.inf))
+    return np.asarray(np.where(allowed, dtype.type(0), dtype.type(-np.inf)))
 
 
 def _heads_of(attrs: a.AttentionAttrs, value: Value, *, query: bool) -> tuple[int, int, int, int]:
@@ -137,7 +143,7 @@ def _past(operands: Operands, key: tuple[int, ...], value: tuple[int, ...]) -> i
 
 
 def _bias(attrs: a.AttentionAttrs, arrays: Arrays, q: Array, total: int) -> Array:
-    """Mask, causality, window and padding as one additive array below [batch, heads, rows, total]."""
+    """Mask, causality, window and padding as one additive array."""
     mask, past, lengths = (maybe_array(arrays, index) for index in (3, 4, 6))
     rows, kind = q.shape[2], q.dtype
     bias = np.zeros((rows, total), dtype=kind)
@@ -152,10 +158,24 @@ def _bias(attrs: a.AttentionAttrs, arrays: Arrays, q: Array, total: int) -> Arra
         offset = lengths.reshape(-1) - rows
     if attrs.is_causal:
         bias = bias + causal_bias(rows, total, offset, kind)
+    if attrs.left_window_size >= 0 or attrs.right_window_size >= 0:
+        bias = bias + _window(attrs, rows, total, np.asarray(offset))
     if lengths is not None:
         inside = np.arange(total)[None, :] < lengths.reshape(-1, 1)
         bias = bias + np.where(inside, 0, -np.inf)[:, None, None, :]
     return bias.astype(kind)
+
+
+def _window(attrs: a.AttentionAttrs, rows: int, columns: int, offset: Array) -> Array:
+    """0 for keys at most `left` before and `right` after a query's own position, −inf elsewhere."""
+    reach = np.arange(columns)[None, :] - np.arange(rows)[:, None]
+    ahead = reach - (offset.reshape(-1, 1, 1, 1) if offset.ndim else offset)
+    near = np.ones(ahead.shape, dtype=np.bool_)
+    if attrs.left_window_size >= 0:
+        near &= -ahead <= attrs.left_window_size
+    if attrs.right_window_size >= 0:
+        near &= ahead <= attrs.right_window_size
+    return np.where(near, np.float32(0), np.float32(-np.inf))
 
 
 def _attention(attrs: a.AttentionAttrs, arrays: Arrays) -> tuple[Array, ...]:
@@ -172,13 +192,8 @@ def _attention(attrs: a.AttentionAttrs, arrays: Arrays) -> tuple[Array, ...]:
     bias = _bias(attrs, arrays, wide, k.shape[2])
     scores = attend(wide, widen(k), widen(v), bias, scale, attrs.softcap)
     output = join_heads(scores.output) if flat else scores.output
-    stage = scores.stages[_stage(attrs)]
+    stage = scores.stages[attrs.qk_matmul_output_mode]
     return narrow(output, dtype), k, v, narrow(stage, dtype)
-
-
-def _stage(attrs: a.AttentionAttrs) -> int:
-    """Mode 0: scores; 1: with the mask (opset 23's order: bias before softcap is the same without softcap) …"""
-    return {0: 0, 1: 1, 2: 2, 3: 3}[attrs.qk_matmul_output_mode]
 
 
 def _known_mode(attrs: a.AttentionAttrs, _operands: Operands) -> bool:
@@ -187,7 +202,9 @@ def _known_mode(attrs: a.AttentionAttrs, _operands: Operands) -> bool:
 
 
 def rotate(x: Array, cos: Array, sin: Array, *, interleaved: bool) -> Array:
-    """Rotary embedding of the first 2·cos.shape[-1] elements; cos and sin broadcast to [batch, heads, sequence, half]."""
+    """Rotary embedding of the first 2·cos.shape[-1] elements; cos and sin broadcast to [batch,
+    heads, sequence, half].
+    """
     half = cos.shape[-1]
     if 2 * half > x.shape[-1]:
         raise RuleError(f"rotary dimension {2 * half} is larger than the head size {x.shape[-1]}")

@@ -1,6 +1,7 @@
 """onnxruntime's attention operators (com.microsoft): rows, shape rules, references.
 
-In:  typed operands or arrays.   Out: `ROWS`.   Raises: RuleError (packed or ragged forms that the project does not take).
+In:  typed operands or arrays.   Out: `ROWS`.   Raises: RuleError (packed or ragged forms that the
+project does not take).
 Source: onnxruntime docs/ContribOperators.md; the CPU kernels where that is silent.
 """
 
@@ -37,7 +38,9 @@ _MS = "com.microsoft"
 
 
 def _key_bias(mask: Array, shape: tuple[int, int, int], filler: float) -> Array:
-    """Additive bias of a key mask: lengths [B] (or ends then starts [2B]), [B,T], [B,S,T] or [B,1,S,T]; shape (B, S, T)."""
+    """Additive bias of a key mask: lengths [B] (or ends then starts [2B]), [B,T], [B,S,T] or
+    [B,1,S,T]; shape (B, S, T).
+    """
     batch, _, total = shape
     if mask.ndim == 1 and mask.size in (batch, 2 * batch):
         places = np.arange(total)[None, :]
@@ -118,7 +121,9 @@ def _multi_head(attrs: m.MultiHeadAttentionAttrs, arrays: Arrays) -> tuple[Array
 def _bias(
     attrs: Any, masks: tuple[Array | None, Array | None], shape: tuple[int, int, int], past: int
 ) -> Array | None:
-    """Key mask, additive bias and causality (finite, as onnxruntime: a fully masked row stays a mean)."""
+    """Key mask, additive bias and causality (finite, as onnxruntime: a fully masked row stays a
+    mean).
+    """
     mask, extra = masks
     total: Array | None = None if extra is None else widen(extra)
     if mask is not None:
@@ -208,7 +213,9 @@ def _grouped_sizes(attrs: m.GroupQueryAttentionAttrs, operands: Operands) -> tup
 
 
 def _grouped_type(attrs: m.GroupQueryAttentionAttrs, operands: Operands) -> Types:
-    """The cache grows to total_sequence_length, which must be constant, or keeps its capacity if that is larger."""
+    """The cache grows to total_sequence_length, which must be constant, or keeps its capacity if
+    that is larger.
+    """
     batch, rows, size = _grouped_sizes(attrs, operands)
     past = optional(operands, 3)
     total = scalar(constant(operands, 6, "total_sequence_length"), "total_sequence_length")
@@ -284,7 +291,9 @@ def _turned(attrs: m.GroupQueryAttentionAttrs, arrays: Arrays, x: Array, starts:
 
 
 def _plain_grouped(attrs: m.GroupQueryAttentionAttrs, operands: Operands) -> bool:
-    """A plain causal float cache: neither sinks, quantised or sliding caches, norms of q and k, nor ragged queries."""
+    """A plain causal float cache: neither sinks, quantised or sliding caches, norms of q and k, nor
+    ragged queries.
+    """
     plain = attrs.k_quant_type == attrs.v_quant_type == "NONE" and not attrs.kv_cache_bit_width
     flags = attrs.smooth_softmax or attrs.qk_output or attrs.sliding_window_cache
     extras = any(optional(operands, index) is not None for index in range(11, 17))

@@ -1,7 +1,8 @@
 """Attributes of the default ONNX domain, one frozen class per op family.
 
-In:  nothing.   Out: classes whose fields are the ONNX attribute names in snake_case (`transA` is `trans_a`).   Raises: nothing.
-A field without default is required. Defaults are those of the newest opset: the frontend rewrites older forms.
+In:  nothing.   Out: classes whose fields are the ONNX attribute names in snake_case (`transA` is
+`trans_a`).   Raises: nothing. A field without default is required. Defaults are those of the newest
+opset: the frontend rewrites older forms.
 """
 
 from __future__ import annotations
@@ -88,7 +89,9 @@ class CastLikeAttrs(Attrs):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlphaAttrs(Attrs):
-    """Elu, LeakyRelu, ThresholdedRelu, Celu, Swish; the default is filled in from the operator's schema."""
+    """Elu, LeakyRelu, ThresholdedRelu, Celu, Swish; the default is filled in from the operator's
+    schema.
+    """
 
     alpha: float
 
@@ -191,6 +194,13 @@ class ConstantOfShapeAttrs(Attrs):
     """ConstantOfShape: one element, float 0 by default."""
 
     value: Array | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeAttrs(Attrs):
+    """Range; `stash_type` is the type in which 16-bit floats are computed."""
+
+    stash_type: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,8 +321,10 @@ class AttentionAttrs(Attrs):
 
     is_causal: int = 0
     kv_num_heads: int | None = None
+    left_window_size: int = -1
     q_num_heads: int | None = None
     qk_matmul_output_mode: int = 0
+    right_window_size: int = -1
     scale: float | None = None
     softcap: float = 0.0
     softmax_precision: int | None = None
@@ -375,6 +387,8 @@ class PoolAttrs(Attrs):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpaqueAttrs(Attrs):
-    """An operator without a row: the host executes its NodeProto, whose outputs were typed by onnx's schema."""
+    """An operator without a row: the host executes its NodeProto, whose outputs were typed by
+    onnx's schema.
+    """
 
     reason: str

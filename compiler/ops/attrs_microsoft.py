@@ -1,6 +1,7 @@
 """Attributes of the com.microsoft operators, with onnxruntime's defaults.
 
-In:  nothing.   Out: frozen classes; field names are the attribute names in snake_case (`transBatchA` is `trans_batch_a`).
+In:  nothing.   Out: frozen classes; field names are the attribute names in snake_case
+(`transBatchA` is `trans_batch_a`).
 Raises: nothing.   Source: onnxruntime docs/ContribOperators.md.
 """
 
@@ -13,7 +14,7 @@ from compiler.graph.types import Attrs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FusedMatMulAttrs(Attrs):
-    """FusedMatMul: trans swaps the last two axes, trans_batch moves the first axis before the last."""
+    """FusedMatMul: trans swaps the last two axes, trans_batch moves the first before the last."""
 
     alpha: float = 1.0
     trans_a: int = 0

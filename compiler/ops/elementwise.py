@@ -1,6 +1,7 @@
 """Operators that work element by element, with broadcasting: rows, shape rules, references.
 
-In:  typed operands or arrays.   Out: `ROWS`.   Raises: RuleError (shapes that do not broadcast, integer division by zero).
+In:  typed operands or arrays.   Out: `ROWS`.   Raises: RuleError (shapes that do not broadcast,
+integer division by zero).
 """
 
 from __future__ import annotations
@@ -108,7 +109,9 @@ def _pow_type(_attrs: Any, operands: Operands) -> Types:
 
 
 def _pow(_attrs: Any, arrays: Arrays) -> tuple[Array, ...]:
-    """Result in the base's type. Integers with integer exponents stay exact; a negative exponent gives the truncated quotient."""
+    """Result in the base's type. Integers with integer exponents stay exact; a negative exponent
+    gives the truncated quotient.
+    """
     base, exponent = widen(array(arrays, 0)), widen(array(arrays, 1))
     with np.errstate(all="ignore"):
         if is_float(base.dtype):
@@ -191,6 +194,11 @@ def _prelu_type(_attrs: Any, operands: Operands) -> Types:
     if broadcast(x.shape, slope.shape) != x.shape:
         raise RuleError(f"slope {list(slope.shape)} does not broadcast to {list(x.shape)}")
     return (checked(same_dtype([x, slope]), x.shape),)
+
+
+def _prelu(_attrs: Any, arrays: Arrays) -> tuple[Array, ...]:
+    function = in_float32(lambda x, slope: np.where(x < 0, slope * x, x))
+    return (function(array(arrays, 0), array(arrays, 1)),)
 
 
 _UNARY: dict[str, Callable[[Array], Any]] = {
@@ -306,7 +314,7 @@ ROWS: tuple[OpRow, ...] = (
     OpRow(name="Where", inputs=(3, 3), shape=_where_type, reference=_where, canon="Elementwise"),
     OpRow(name="Clip", since=11, inputs=(1, 3), shape=_SAME, reference=_clip, canon="Elementwise"),
     OpRow(name="PRelu", inputs=(2, 2), shape=_prelu_type, canon="Elementwise",
-          reference=lambda _p, xs: (in_float32(lambda x, s: np.where(x < 0, s * x, x))(xs[0], xs[1]),)),
+          reference=_prelu),
     OpRow(name="Cast", attrs=a.CastAttrs, shape=_cast_type, reference=_cast, canon="Elementwise"),
     OpRow(name="CastLike", attrs=a.CastLikeAttrs, inputs=(2, 2), shape=_cast_like_type,
           reference=_cast_like, canon="Elementwise"),

@@ -1,6 +1,7 @@
 """Operators that make tensors from sizes or positions: rows, shape rules, references.
 
-In:  typed operands or arrays.   Out: `ROWS`.   Raises: RuleError (sizes above the cap, operands that must be constant).
+In:  typed operands or arrays.   Out: `ROWS`.   Raises: RuleError (sizes above the cap, operands
+that must be constant).
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def _range_length(start: Array, limit: Array, delta: Array) -> int:
     if step == 0 or not all(np.isfinite(x) for x in (first, last, step)):
         raise RuleError(f"Range from {first} to {last} needs a finite step that is not 0")
     if isinstance(step, int):
-        return max(-((first - last) // step), 0)
+        return max(-((int(first) - int(last)) // step), 0)
     return int(max(np.ceil((last - first) / step), 0))
 
 
@@ -112,13 +113,13 @@ def _eye_type(attrs: a.EyeLikeAttrs, operands: Operands) -> Types:
 def _eye(attrs: a.EyeLikeAttrs, arrays: Arrays) -> tuple[Array, ...]:
     data = array(arrays, 0)
     dtype = data.dtype if attrs.dtype is None else attrs.dtype.numpy
-    return (np.eye(*data.shape, k=attrs.k).astype(dtype),)
+    return (np.eye(data.shape[0], data.shape[1], k=attrs.k).astype(dtype),)
 
 
 def _eye_known(attrs: a.EyeLikeAttrs, operands: Operands) -> tuple[Array, ...]:
     data = _eye_type(attrs, operands)[0]
     allocatable(data.shape)
-    return (np.eye(*data.shape, k=attrs.k).astype(data.dtype.numpy),)
+    return (np.eye(data.shape[0], data.shape[1], k=attrs.k).astype(data.dtype.numpy),)
 
 
 def _non_zero_type(_attrs: Any, operands: Operands) -> Types:
@@ -134,7 +135,8 @@ def _non_zero(_attrs: Any, arrays: Arrays) -> tuple[Array, ...]:
 ROWS: tuple[OpRow, ...] = (
     OpRow(name="ConstantOfShape", since=9, attrs=a.ConstantOfShapeAttrs, shape=_constant_type,
           reference=_constant, place=Place.FOLDED),
-    OpRow(name="Range", since=11, inputs=(3, 3), shape=_range_type, reference=_range,
+    OpRow(name="Range", since=11, attrs=a.RangeAttrs, inputs=(3, 3), shape=_range_type,
+          reference=_range,
           place=Place.FOLDED),
     OpRow(name="OneHot", since=9, attrs=a.OneHotAttrs, inputs=(3, 3), shape=_one_hot_type,
           reference=_one_hot, place=Place.HOST),

@@ -1,6 +1,7 @@
 """Operators that read or write at computed positions: rows, shape rules, references.
 
-In:  typed operands or arrays.   Out: `ROWS`.   Raises: RuleError (an index out of range, shapes that do not fit).
+In:  typed operands or arrays.   Out: `ROWS`.   Raises: RuleError (an index out of range, shapes
+that do not fit).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Matrix products and convolution: rows, shape rules, references.
 
-In:  typed operands or arrays.   Out: `ROWS`, and the shared `matmul`, `matmul_shape`, `gemm`, `convolve`.
+In:  typed operands or arrays.   Out: `ROWS`, and the shared `matmul`, `matmul_shape`, `gemm`,
+`convolve`.
 Raises: RuleError (inner dimensions, kernels that do not fit).
 """
 
@@ -46,7 +47,9 @@ def matmul_shape(left: Shape, right: Shape) -> Shape:
 
 
 def matmul(left: Array, right: Array) -> Array:
-    """Matrix product in the operands' dtype (16-bit floats: float32 inside, rounded once; integers wrap)."""
+    """Matrix product in the operands' dtype (16-bit floats: float32 inside, rounded once; integers
+    wrap).
+    """
     allocatable(matmul_shape(left.shape, right.shape), left.itemsize)
     return narrow(np.matmul(widen(left), widen(right)), left.dtype)
 
@@ -180,12 +183,13 @@ def convolve(attrs: a.ConvAttrs, data: Array, weights: Array, pad: Any = 0) -> A
     allocatable((math.prod(shape), data.shape[1], *kernel), data.itemsize)
     reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
     windows = np.lib.stride_tricks.sliding_window_view(padded, reach, tuple(range(2, rank + 2)))
-    windows = windows[(..., *(slice(None, None, d) for d in dilations))]
+    thinned: tuple[Any, ...] = (..., *(slice(None, None, d) for d in dilations))
+    windows = windows[thinned]
     windows = windows[(slice(None), slice(None), *(slice(None, None, s) for s in strides))]
     columns = np.moveaxis(windows, 1, rank + 1).reshape(shape[0], math.prod(shape[2:]), groups, -1)
     filters = weights.reshape(groups, weights.shape[0] // groups, -1)
     product = np.matmul(columns.transpose(0, 2, 1, 3), filters.transpose(0, 2, 1))
-    return product.transpose(0, 1, 3, 2).reshape(shape)
+    return np.asarray(product.transpose(0, 1, 3, 2).reshape(shape))
 
 
 def _conv_type(attrs: a.ConvAttrs, operands: Operands) -> Types:

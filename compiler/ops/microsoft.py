@@ -1,4 +1,5 @@
-"""onnxruntime's fused operators (com.microsoft): activations, products, block-quantised weights; rows and references.
+"""onnxruntime's fused operators (com.microsoft): activations, products, block-quantised weights;
+rows and references.
 
 In:  typed operands or arrays.   Out: `ROWS`.   Raises: RuleError.
 Source: onnxruntime docs/ContribOperators.md; the CPU kernels where that is silent.
@@ -52,7 +53,7 @@ def _quick_gelu(attrs: m.QuickGeluAttrs, arrays: Arrays) -> tuple[Array, ...]:
 
 
 def _turn(shape: tuple[int, ...], trans: int, batch: int) -> tuple[int, ...]:
-    """Axis order of one FusedMatMul operand: the batch move first, then the swap of the last two."""
+    """Axis order of one FusedMatMul operand: the batch move, then the swap of the last two."""
     order = list(range(len(shape)))
     if batch and len(order) > 2:
         order = [*order[1:-1], order[0], order[-1]]
@@ -99,7 +100,7 @@ _ACTIVATIONS: dict[str, Callable[[m.FusedGemmAttrs], Callable[[Array], Any]]] = 
 
 
 def _known_activation(attrs: m.FusedGemmAttrs, _operands: Operands) -> bool:
-    """activation must be Relu, Tanh, Sigmoid or LeakyRelu."""
+    """Activation must be Relu, Tanh, Sigmoid or LeakyRelu."""
     return attrs.activation in _ACTIVATIONS
 
 
@@ -135,7 +136,7 @@ def _n_bits_type(attrs: m.MatMulNBitsAttrs, operands: Operands) -> Types:
 
 
 def n_bits_weights(attrs: m.MatMulNBitsAttrs, arrays: Arrays) -> Array:
-    """The [N, K] float32 weights of a MatMulNBits node: (q − zero)·scale; default zero 2^(bits−1)."""
+    """The [N, K] float32 weights of MatMulNBits: (q − zero)·scale; default zero 2^(bits−1)."""
     blocks, n = _blocks(attrs), attrs.n
     fields = unpack(array(arrays, 1).reshape(n, blocks, -1), attrs.bits).astype(np.float32)
     scales = widen(array(arrays, 2)).reshape(n, blocks, 1)
@@ -157,7 +158,9 @@ def _n_bits(attrs: m.MatMulNBitsAttrs, arrays: Arrays) -> tuple[Array, ...]:
 
 
 def _plain_blocks(attrs: m.MatMulNBitsAttrs, operands: Operands) -> bool:
-    """bits must be 2, 4 or 8, block_size a power of two from 16 on, and neither g_idx nor prepacked weights used."""
+    """Bits must be 2, 4 or 8, block_size a power of two from 16 on, and neither g_idx nor prepacked
+    weights used.
+    """
     size = attrs.block_size
     plain = optional(operands, 4) is None and not attrs.weight_prepacked
     return attrs.bits in (2, 4, 8) and size >= 16 and not size & (size - 1) and plain
@@ -191,7 +194,7 @@ def _repeat(values: Array, attrs: m.GatherBlockQuantizedAttrs, width: int) -> Ar
 
 
 def _plain_rows(attrs: m.GatherBlockQuantizedAttrs, operands: Operands) -> bool:
-    """data must be a matrix gathered by rows and quantised along them, 4 or 8 bits."""
+    """Data must be a matrix gathered by rows and quantised along them, 4 or 8 bits."""
     shape = operand(operands, 0).shape
     axes = len(shape) == 2 and attrs.gather_axis == 0 and attrs.quantize_axis in (1, -1)
     return axes and attrs.bits in (4, 8) and attrs.block_size >= 16

@@ -1,7 +1,8 @@
 """Operators that only move elements: rows, shape rules, references.
 
 In:  typed operands or arrays.   Out: `ROWS`.   Raises: RuleError (element counts, axes, bounds).
-Operands that decide a shape (Reshape's shape, Slice's starts …) must be constants for the shape rules.
+Operands that decide a shape (Reshape's shape, Slice's starts …) must be constants for the shape
+rules.
 """
 
 from __future__ import annotations
@@ -203,7 +204,7 @@ def _slices(shape: Sequence[int], parts: Sequence[tuple[int, ...] | None]) -> tu
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         if step == 0:
             raise RuleError("a step must not be 0")
-        # Python clamps out-of-range bounds exactly as ONNX does, except an end below −dim with a negative step: both mean "to the first".
+        # Python clamps bounds that are out of range exactly as ONNX does.
         result[axis_of(axis, len(shape))] = slice(start, end, step)
     return tuple(result)
 
@@ -347,6 +348,8 @@ def _trilu(attrs: a.TriluAttrs, arrays: Arrays) -> tuple[Array, ...]:
 
 
 def _blocks(attrs: a.DepthAttrs, shape: tuple[int, ...], *, grow: bool) -> tuple[int, ...]:
+    if attrs.mode not in ("DCR", "CRD"):
+        raise RuleError(f"mode must be DCR or CRD, not '{attrs.mode}'")
     if len(shape) != 4 or attrs.blocksize < 1:
         raise RuleError(f"needs 4 dimensions and a positive blocksize, not {list(shape)}")
     n, c, h, w = shape
@@ -383,7 +386,8 @@ def _space(attrs: a.DepthAttrs, arrays: Arrays) -> tuple[Array, ...]:
     data, size = array(arrays, 0), attrs.blocksize
     shape = _blocks(attrs, data.shape, grow=False)
     n, c = data.shape[:2]
-    cube = data.reshape(n, c, shape[2], size, shape[3], size).transpose(0, 3, 5, 1, 2, 4)
+    order = (0, 3, 5, 1, 2, 4) if attrs.mode == "DCR" else (0, 1, 3, 5, 2, 4)
+    cube = data.reshape(n, c, shape[2], size, shape[3], size).transpose(order)
     return (np.ascontiguousarray(cube).reshape(shape),)
 
 

@@ -229,7 +229,7 @@ def _rows(table: Array, ids: Array) -> Array:
 
 
 def _embed(attrs: m.EmbedNormAttrs, arrays: Arrays) -> tuple[Array, ...]:
-    """Inputs: ids, segment ids, word, position and segment tables, gamma, beta, mask, position ids."""
+    """Inputs: ids, segment ids, three tables, gamma, beta, mask, position ids."""
     ids, segments, words = array(arrays, 0), maybe_array(arrays, 1), array(arrays, 2)
     mask, places = maybe_array(arrays, 7), maybe_array(arrays, 8)
     steps = np.arange(ids.shape[1])[None, :] if places is None else places

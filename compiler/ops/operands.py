@@ -1,6 +1,7 @@
 """Reading operands and joining shapes: the words in which shape rules and references are written.
 
-In:  operands (typed values, or arrays) of one node.   Out: checked operands, axes, broadcast shapes, constants as Python ints.
+In:  operands (typed values, or arrays) of one node.   Out: checked operands, axes, broadcast
+shapes, constants as Python ints.
 Raises: RuleError with the value met and the value allowed.
 """
 

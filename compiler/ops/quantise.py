@@ -1,7 +1,8 @@
 """Quantisation and integer arithmetic: rows, shape rules, references.
 
 In:  typed operands or arrays.   Out: `ROWS`, and the shared `quantise`, `dequantise`.
-Raises: RuleError (a scale of 0, shapes of scales and zero points).   int4 operands arrive unpacked, one per int8.
+Raises: RuleError (a scale of 0, shapes of scales and zero points).   int4 operands arrive unpacked,
+one per int8.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ _MS = "com.microsoft"
 
 
 def _spread(values: Array, shape: tuple[int, ...], axis: int, block: int) -> Array:
-    """Scales or zero points (one, one per index of `axis`, or one per block of it) broadcastable to `shape`."""
+    """Scales or zero points (one, one per index of `axis`, or one per block of it) broadcastable to
+    `shape`.
+    """
     if values.size == 1 and not block:
         return values.reshape(())
     axis = axis_of(axis, len(shape))
@@ -134,7 +137,7 @@ def _dynamic(_attrs: Any, arrays: Arrays) -> tuple[Array, ...]:
 
 
 def _shifted(values: Array, zero: Array | None, *, rows: bool) -> Array:
-    """values − zero point as float64 (exact); a vector has one entry per row or per column."""
+    """Values − zero point as float64 (exact); a vector has one entry per row or per column."""
     if zero is None:
         return values.astype(np.float64)
     if zero.ndim == 1 and zero.size > 1 and rows:
@@ -181,7 +184,9 @@ def _q_gemm_type(attrs: m.QGemmAttrs, operands: Operands) -> Types:
 
 
 def _q_gemm(attrs: m.QGemmAttrs, arrays: Arrays) -> tuple[Array, ...]:
-    """C is an int32 bias in units of the product's scale; without output scale the result is float32."""
+    """C is an int32 bias in units of the product's scale; without output scale the result is
+    float32.
+    """
     left = array(arrays, 0).astype(np.float64) - array(arrays, 2).astype(np.float64)
     weights, zeros = array(arrays, 3), array(arrays, 5).astype(np.float64)
     right = (weights.T if attrs.trans_b else weights).astype(np.float64) - zeros

@@ -1,6 +1,7 @@
 """Operators that reduce or accumulate along axes: rows, shape rules, references.
 
-In:  typed operands or arrays.   Out: `ROWS`.   Raises: RuleError (axes, empty axis where the result would be undefined).
+In:  typed operands or arrays.   Out: `ROWS`.   Raises: RuleError (axes, empty axis where the result
+would be undefined).
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ _ON_CHIP = frozenset({"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "Redu
 
 ROWS: tuple[OpRow, ...] = (
     *(
-        OpRow(name=name, since=18, attrs=a.ReduceAttrs, inputs=(1, 2), shape=_reduce_type,
+        OpRow(name=name, since=13, attrs=a.ReduceAttrs, inputs=(1, 2), shape=_reduce_type,
               reference=_reference(function),
               canon="Reduce" if name in _ON_CHIP else "Elementwise, Reduce")
         for name, function in _REDUCERS.items()

@@ -1,6 +1,7 @@
 """What a row of the op table is: everything the project knows about one ONNX operator.
 
-In:  graph types.   Out: `OpRow`, `Place`, `TensorType`, and the types of shape rules and references.
+In:  graph types.   Out: `OpRow`, `Place`, `TensorType`, and the types of shape rules and
+references.
 Raises: `RuleError` is what rules and references raise; whoever calls them adds file, node and op.
 """
 
@@ -14,12 +15,17 @@ from typing import Any
 
 from compiler.graph.types import Array, Attrs, DType, NoAttrs, Value
 
-MAX_OPSET = 26
-MIN_OPSET = 9
+MAX_OPSET = 28
+OLDEST_OPSET = 7
+"""Operators are known in their forms from opset 7 to 28; the project is tested on 9 to 26. Older
+models are taken where none of their operators has changed since.
+"""
 
 
 class RuleError(ValueError):
-    """Operands that the operator does not admit; the caller turns it into a ShapeError that names the node."""
+    """Operands that the operator does not admit; the caller turns it into a ShapeError that names
+    the node.
+    """
 
 
 class Place(Enum):
@@ -46,7 +52,7 @@ class TensorType:
 Operands = Sequence[Value | None]
 Types = tuple[TensorType, ...]
 Arrays = Sequence[Array | None]
-# (attrs, operands) -> types, and (attrs, arrays) -> arrays. attrs is an instance of the row's class; mypy cannot say so in a table.
+# attrs is an instance of the row's class, which mypy cannot say in a table: hence Any.
 ShapeRule = Callable[[Any, Operands], Types]
 Reference = Callable[[Any, Arrays], tuple[Array, ...]]
 Limit = Callable[[Any, Operands], bool]
@@ -57,10 +63,12 @@ UNBOUNDED = 1 << 20
 class OpRow:
     """All the project knows about one operator from opset `since` on (until a newer row).
 
-    `inputs`, `outputs`: least and most. `limits`: predicates on (attrs, operands) that must hold; the docstring of each is the
-    message and the documentation. `shape` gives the types of all outputs in order (optional ones too), `reference` their
-    arrays, computed in the operands' dtype as onnxruntime does (16-bit floats: in float32, rounded once at the end).
-    `canon`: the chip-level ops it becomes, for the documentation. `from_types`: result known from operand types alone.
+    `inputs`, `outputs`: least and most. `limits`: predicates on (attrs, operands) that must hold;
+    the docstring of each is the message and the documentation. `shape` gives the types of all
+    outputs in order (optional ones too), `reference` their arrays, computed in the operands' dtype
+    as onnxruntime does (16-bit floats: in float32, rounded once at the end). `canon`: the
+    chip-level ops it becomes, for the documentation. `from_types`: result known from operand types
+    alone.
     """
 
     name: str
