@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, njit, types
+from numba import carray, types
 from numba.extending import intrinsic
+
+from athena.functional.inner_kernel import inner
 
 # Fault codes; `athena.functional.messages` has the words.
 ILLEGAL_OP, WRONG_QUEUE, BAD_SEGMENT, OUT_OF_BOUNDS, MISALIGNED, BAD_INDEX, SEM_OVERFLOW, BAD_FIELD = range(1, 9)
@@ -70,37 +72,37 @@ def float_of(typingctx, value):
     return sig, codegen
 
 
-@njit
+@inner
 def f32_at(address, n):
     """n float32 at an address."""
     return carray(_pointer(address), (n,), np.float32)
 
 
-@njit
+@inner
 def i32_at(address, n):
     """n int32 at an address."""
     return carray(_pointer(address), (n,), np.int32)
 
 
-@njit
+@inner
 def u16_at(address, n):
     """n uint16 at an address."""
     return carray(_pointer(address), (n,), np.uint16)
 
 
-@njit
+@inner
 def i8_at(address, n):
     """n int8 at an address."""
     return carray(_pointer(address), (n,), np.int8)
 
 
-@njit
+@inner
 def u8_at(address, n):
     """n uint8 at an address."""
     return carray(_pointer(address), (n,), np.uint8)
 
 
-@njit
+@inner
 def size_of(dt):
     """Bytes of an element; 0 for no or unknown types."""
     if dt == 1 or dt == 6:
@@ -112,7 +114,7 @@ def size_of(dt):
     return 0
 
 
-@njit
+@inner
 def fail(fault, code, operand, met, allowed, extra):
     """Record a fault and give -1."""
     fault[F_CODE] = code
@@ -123,7 +125,7 @@ def fail(fault, code, operand, met, allowed, extra):
     return -1
 
 
-@njit
+@inner
 def clipped(row, i, state, scalars):
     """Count i of a word after its clip."""
     count = row[40 + i]
@@ -134,7 +136,7 @@ def clipped(row, i, state, scalars):
     return count
 
 
-@njit
+@inner
 def memory_of(segment, info):
     """Index of the memory behind a segment as this queue sees it; -1: none."""
     if segment < 8:
@@ -148,7 +150,7 @@ def memory_of(segment, info):
     return -1
 
 
-@njit
+@inner
 def locate(row, i, info, state, base, mem, allowed, low, high, align, fault):
     """Real address of operand i's first byte; -1 and a fault if bytes [low, high) around it are not all in its memory."""
     at = 16 + 4 * i
@@ -166,14 +168,14 @@ def locate(row, i, info, state, base, mem, allowed, low, high, align, fault):
     return mem[0, memory] + offset
 
 
-@njit
+@inner
 def block(row, i, info, state, base, mem, allowed, rows, row_bytes, align, fault):
     """`locate` for `rows` rows of `row_bytes` at the operand's stride."""
     high = (rows - 1) * row[16 + 4 * i + 3] + row_bytes
     return locate(row, i, info, state, base, mem, allowed, 0, high, align, fault)
 
 
-@njit
+@inner
 def note(written, slot, address, blocks, block_stride, rows, stride, row_bytes):
     """Say what the word wrote, for the trace."""
     written[slot, 0] = address

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from athena.functional.access_kernel import (
     AREG,
     BAD_FIELD,
@@ -20,9 +18,10 @@ from athena.functional.access_kernel import (
     note,
     u8_at,
 )
+from athena.functional.inner_kernel import inner
 
 
-@njit
+@inner
 def move(src, src_stride, dst, dst_stride, rows, row_bytes):
     """Copy rows of bytes; rows without gaps are merged."""
     if src_stride == row_bytes and dst_stride == row_bytes:
@@ -35,14 +34,14 @@ def move(src, src_stride, dst, dst_stride, rows, row_bytes):
             target[j] = source[j]
 
 
-@njit
+@inner
 def _low_high(blocks, block_stride, rows, stride, row_bytes):
     """Lowest and one past the highest byte of a strided block, counted from its first byte."""
     reach = (blocks - 1) * block_stride
     return min(0, reach), max(0, reach) + (rows - 1) * stride + row_bytes
 
 
-@njit
+@inner
 def _masks(kind):
     """Where COPY on a queue of this kind may read and write."""
     if kind == 1:
@@ -54,7 +53,7 @@ def _masks(kind):
     return L2_MASK, HBM_MASK | L2_MASK
 
 
-@njit
+@inner
 def copy(row, info, state, base, scalars, mem, written, fault):
     """COPY."""
     blocks = clipped(row, 0, state, scalars)
@@ -75,7 +74,7 @@ def copy(row, info, state, base, scalars, mem, written, fault):
     return blocks * rows * size
 
 
-@njit
+@inner
 def mcast(row, info, state, base, scalars, mem, l2_first, clusters, written, fault):
     """MCAST: the same offset of every L2 slice in the mask."""
     blocks = clipped(row, 0, state, scalars)
@@ -106,7 +105,7 @@ def mcast(row, info, state, base, scalars, mem, l2_first, clusters, written, fau
     return blocks * rows * size
 
 
-@njit
+@inner
 def copyx(row, info, state, base, scalars, mem, written, fault):
     """COPYX: LOAD gathers, STORE scatters."""
     rows = clipped(row, 1, state, scalars)
@@ -143,7 +142,7 @@ def copyx(row, info, state, base, scalars, mem, written, fault):
     return rows * size
 
 
-@njit
+@inner
 def fill(row, info, state, base, scalars, mem, written, fault):
     """FILL: a 32-bit pattern repeated from each row's first byte."""
     rows = clipped(row, 1, state, scalars)

@@ -29,11 +29,9 @@ from athena.functional.access_kernel import (
     PENDING,
     Q_CLUSTER,
     Q_KIND,
-    Q_RUN0,
     Q_RUN1,
     Q_SEMS,
     REPEAT,
-    RETIRED,
     RUN,
     SEM_OVERFLOW,
     START,
@@ -44,6 +42,7 @@ from athena.functional.access_kernel import (
     fail,
 )
 from athena.functional.copy_kernel import copy, copyx, fill, mcast
+from athena.functional.inner_kernel import inner
 from athena.functional.matmul_kernel import matmul
 from athena.functional.trace_kernel import crc_of
 from athena.functional.vec_kernel import vec, vgather, vperm
@@ -56,14 +55,14 @@ _SIGN = 1 << 47
 _WRAP = 1 << 48
 
 
-@njit
+@inner
 def _wrap48(value):
     """Cut to 48 bits, signed."""
     value &= _WRAP - 1
     return value - _WRAP if value & _SIGN else value
 
 
-@njit
+@inner
 def _allowed(op, kind):
     """Whether a queue of this kind has the word."""
     if op <= 4:
@@ -83,8 +82,8 @@ def _allowed(op, kind):
     return kind == 3
 
 
-@njit
-def start_run(info, state, base, run_table, run_aregs, section_table):
+@inner
+def _start_run(info, state, base, run_table, run_aregs, section_table):
     """Set pc, address registers and segment bases for the queue's present run and repeat, or mark it done."""
     run = state[RUN]
     if run >= info[Q_RUN1]:
@@ -100,17 +99,17 @@ def start_run(info, state, base, run_table, run_aregs, section_table):
         base[i] = section_table[section, 1 + i] + state[REPEAT] * section_table[section, 17 + i]
 
 
-@njit
+@inner
 def _end(info, state, base, run_table, run_aregs, section_table):
     """END: next repeat, next run, or done."""
     state[REPEAT] += 1
     if state[REPEAT] >= section_table[run_table[state[RUN], 2], 0]:
         state[REPEAT] = 0
         state[RUN] += 1
-    start_run(info, state, base, run_table, run_aregs, section_table)
+    _start_run(info, state, base, run_table, run_aregs, section_table)
 
 
-@njit
+@inner
 def _wait(row, i):
     """Semaphore and count of wait i (2 and 3: SYNC only)."""
     if i < 2:
@@ -120,7 +119,7 @@ def _wait(row, i):
     return 0, 0
 
 
-@njit
+@inner
 def _waits_hold(row, sems, fault):
     """1 and the semaphores taken if all waits hold, 0 if not, -1 for a semaphore that does not exist."""
     for i in range(4):
@@ -143,7 +142,7 @@ def _waits_hold(row, sems, fault):
     return 1
 
 
-@njit
+@inner
 def _raise(sems, at, fault):
     """Add one to a semaphore."""
     sems[at] += 1
@@ -152,7 +151,7 @@ def _raise(sems, at, fault):
     return 0
 
 
-@njit
+@inner
 def _signal(code, info, state, shape, core_place, sems, fault):
     """Send one signal. core_place[cores, 2]: cluster and place in it of each logical core."""
     kind, arg, sem = code >> 13, (code >> 5) & 255, code & 31
@@ -188,7 +187,7 @@ def _signal(code, info, state, shape, core_place, sems, fault):
     return 0
 
 
-@njit
+@inner
 def _signals(row, info, state, shape, core_place, sems, fault):
     """All signals of a word."""
     for i in range(4):
@@ -198,7 +197,7 @@ def _signals(row, info, state, shape, core_place, sems, fault):
     return 0
 
 
-@njit
+@inner
 def _seta(row, state, scalars, fault):
     """SETA."""
     target, scalar, add = row[46], row[50], row[42]
@@ -218,7 +217,7 @@ def _seta(row, state, scalars, fault):
     return 0
 
 
-@njit
+@inner
 def _loop(row, state, scalars, fault):
     """LOOP: push the body, or skip it."""
     count = clipped(row, 0, state, scalars)
@@ -245,7 +244,7 @@ def _loop(row, state, scalars, fault):
     return 0
 
 
-@njit
+@inner
 def _advance(words, state):
     """Next pc; loop ends go back or restore the address registers."""
     state[PC] += 1
@@ -267,7 +266,7 @@ def _advance(words, state):
         state[DEPTH] -= 1
 
 
-@njit
+@inner
 def _execute(row, info, state, base, scalars, mem, shape, sems, scratch, buffers, table, written, fault):
     """A unit's word; gives its work or -1."""
     op = row[0]
@@ -310,6 +309,10 @@ def build(stamp: int):
         if stamp == 0:
             return FAULT
         total = queues.shape[0]
+        for i in range(total):
+            if states[i, DONE] < 0:
+                states[i, DONE] = 0
+                _start_run(queues[i], states[i], bases[i], run_table, run_aregs, section_table)
         work_before_pause = limits[L_PAUSE]
         seed = limits[L_SEED]
         idle = 0

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from athena.functional.access_kernel import bits_of, float_of
+from athena.functional.inner_kernel import inner
 from athena.isa import tables as t
 
 f = np.float32
@@ -37,18 +37,18 @@ _GELU_LIMIT, _SIGMOID_LIMIT = f(t.GELU_LIMIT), f(t.SIGMOID_LIMIT)
 _FINE, _COARSE = f(t.FINE), f(t.COARSE)
 
 
-@njit
+@inner
 def _poly(table, index, d):
     return table[0, index] + d * (table[1, index] + d * table[2, index])
 
 
-@njit
+@inner
 def _scale(p, k):
     half = k >> 1
     return (p * float_of((half + 127) << 23)) * float_of((k - half + 127) << 23)
 
 
-@njit
+@inner
 def _split(x):
     small = x < _SMALL
     bits = np.int64(bits_of(x * _UP if small else x))
@@ -56,13 +56,13 @@ def _split(x):
     return exponent, float_of((bits & 0x7FFFFF) | 0x3F800000)
 
 
-@njit
+@inner
 def _node(u, nodes):
     index = np.int64(np.int32(u * nodes + _HALF))
     return index, u - f(index) * (_ONE / nodes)
 
 
-@njit
+@inner
 def _exp(x, table):
     y = x if x == x else _ZERO
     y = y if y > _EXP_LOW else _EXP_LOW
@@ -74,7 +74,7 @@ def _exp(x, table):
     return p if x == x else x
 
 
-@njit
+@inner
 def _log(x, table):
     good = x > _ZERO and x < _INF
     exponent, m = _split(x if good else _ONE)
@@ -88,13 +88,13 @@ def _log(x, table):
     return y if good else other
 
 
-@njit
+@inner
 def _signed(size, x):
     """Size with the sign of x."""
     return float_of((np.int64(bits_of(size)) & 0x7FFFFFFF) | (np.int64(bits_of(x)) & 0x80000000))
 
 
-@njit
+@inner
 def _recip(x, table):
     size = abs(x)
     good = size > _ZERO and size < _INF
@@ -105,7 +105,7 @@ def _recip(x, table):
     return _signed(y if good else other, x)
 
 
-@njit
+@inner
 def _root(x, table, inverse):
     good = x > _ZERO and x < _INF
     exponent, m = _split(x if good else _ONE)
@@ -121,7 +121,7 @@ def _root(x, table, inverse):
     return y if good else other
 
 
-@njit
+@inner
 def _odd(x, table, at, limit):
     size = abs(x)
     small = size < limit
@@ -132,7 +132,7 @@ def _odd(x, table, at, limit):
     return y if x == x else x
 
 
-@njit
+@inner
 def _gate(x, table, at, limit, nodes):
     size = abs(x)
     small = size < limit
@@ -142,13 +142,13 @@ def _gate(x, table, at, limit, nodes):
     return y if x == x else x
 
 
-@njit
+@inner
 def _gated(x, table, at, limit, nodes):
     y = x * _gate(x, table, at, limit, nodes)
     return _MINUS_ZERO if x <= -limit else y
 
 
-@njit
+@inner
 def _wave(x, table, quarter):
     good = abs(x) < _SIN_LIMIT
     x = x if good else _ZERO
@@ -161,7 +161,7 @@ def _wave(x, table, quarter):
     return _poly(table, _SIN_AT + index, r) if good else _NAN
 
 
-@njit
+@inner
 def table_row(op, x, n, table):
     """x[:n] = the function of step `op`, EXP … COS."""
     if op == 1:
@@ -197,7 +197,7 @@ def table_row(op, x, n, table):
             x[j] = _wave(x[j], table, quarter)
 
 
-@njit
+@inner
 def _library(op, x):
     """The same functions in double precision, as the fp32 profile has them."""
     if op == 1:
@@ -228,7 +228,7 @@ def _library(op, x):
     return math.cos(x) if abs(x) < math.inf else math.nan
 
 
-@njit
+@inner
 def library_row(op, x, n):
     """x[:n] = the library function of step `op`, rounded once."""
     for j in range(n):

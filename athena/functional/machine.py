@@ -165,7 +165,7 @@ class Machine:
     def _fresh(self, seed: int | None, scalars: Mapping[int, int], limits: Limits, *, trace: bool) -> _Run:
         tables = self._tables
         count = len(tables.ids)
-        run = _Run(
+        return _Run(
             states=fresh_states(tables),
             bases=np.zeros((count, 16), np.int64),
             scalars=launch_scalars(tables, self.program, scalars),
@@ -175,12 +175,6 @@ class Machine:
             trace_count=np.zeros(1, np.int64),
             fault=np.zeros(8, np.int64),
         )
-        for queue in range(count):
-            loop.start_run(
-                tables.queues[queue], run.states[queue], run.bases[queue], tables.run_table, tables.run_aregs,
-                tables.section_table,
-            )  # fmt: skip
-        return run
 
     def _raise(self, status: int, run: _Run) -> None:
         if status == k.FAULT:

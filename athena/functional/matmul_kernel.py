@@ -9,7 +9,6 @@ float32 as long as a chunk has at most 256 products of 9-bit numbers, and are ad
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from athena.functional.access_kernel import (
     ACC_MASK,
@@ -27,6 +26,7 @@ from athena.functional.access_kernel import (
     u8_at,
     u16_at,
 )
+from athena.functional.inner_kernel import inner
 
 PANEL = 64  # columns of a panel
 BLOCK = 64  # rows of A packed at a time
@@ -35,7 +35,7 @@ INT_CHUNK = 128  # k of an integer chunk: 128 * 255 * 255 < 2^24
 _F32, _BF16, _I8, _U8 = 1, 2, 4, 5
 
 
-@njit
+@inner
 def _widen(address, dt, n, zero, out, at):
     """n elements as float32 to out[at:], the zero point subtracted."""
     if dt == _F32:
@@ -56,7 +56,7 @@ def _widen(address, dt, n, zero, out, at):
             out[at + j] = np.float32(np.int32(unsigned[j]) - zero)
 
 
-@njit
+@inner
 def _pack_b(address, stride, dt, zero, transposed, columns, width, depth, padded, panel, line):
     """B's tile as panel[k * PANEL + j]; columns up to width and k up to padded are +0."""
     if transposed:
@@ -77,7 +77,7 @@ def _pack_b(address, stride, dt, zero, transposed, columns, width, depth, padded
             panel[k * PANEL + j] = np.float32(0)
 
 
-@njit
+@inner
 def _pack_a(address, stride, dt, zero, rows, depth, padded, packed):
     """A's rows as packed[r * padded + k], rows up to a multiple of STEP and k up to padded are +0."""
     for r in range(rows):
@@ -89,7 +89,7 @@ def _pack_a(address, stride, dt, zero, rows, depth, padded, packed):
             packed[r * padded + k] = np.float32(0)
 
 
-@njit
+@inner
 def _rows4(packed, at, padded, panel, width, chain):
     """chain[4, PANEL] = four rows of A times the panel, k ascending."""
     for j in range(STEP * PANEL):
@@ -114,7 +114,7 @@ def _rows4(packed, at, padded, panel, width, chain):
             chain[3 * PANEL + j] = (((chain[3 * PANEL + j] + a30 * b0) + a31 * b1) + a32 * b2) + a33 * b3
 
 
-@njit
+@inner
 def _row1(packed, at, padded, panel, width, chain):
     """One row of A times the panel."""
     for j in range(width):
@@ -128,7 +128,7 @@ def _row1(packed, at, padded, panel, width, chain):
             ) + a3 * panel[b + 3 * PANEL + j]
 
 
-@njit
+@inner
 def _add(integer, address, chain, at, columns, last):
     """D's row += chain; NaN becomes canonical with the last k-tile."""
     if integer:
@@ -146,7 +146,7 @@ def _add(integer, address, chain, at, columns, last):
             values[j] = values[j] + chain[at + j]
 
 
-@njit
+@inner
 def _start(mode, integer, d, stride, bias, rows, columns):
     """D's initial values: zero or the bias row; kept values stay."""
     if mode == 1:
@@ -164,7 +164,7 @@ def _start(mode, integer, d, stride, bias, rows, columns):
                 values[j] = floats[j] if mode == 2 else np.float32(0)
 
 
-@njit
+@inner
 def _types(row, fault):
     """1 integers, 0 floating point, -1 a fault."""
     a, b, d = row[2], row[3], row[5]
@@ -183,7 +183,7 @@ def _types(row, fault):
     return 1 if integer else 0
 
 
-@njit
+@inner
 def matmul(row, info, state, base, scalars, mem, array_rows, scratch, written, fault):
     """MATMUL; gives its MACs or -1. scratch: float32 packed A, panel, chain and line, one after the other."""
     m = clipped(row, 0, state, scalars)

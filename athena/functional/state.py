@@ -14,11 +14,7 @@ from numpy.typing import NDArray
 
 from athena.chip import Chip
 from athena.errors import ProgramError
-from athena.functional.access_kernel import (
-    AREG,
-    QUEUE_COLUMNS,
-    STATE_COLUMNS,
-)
+from athena.functional import access_kernel as k
 from athena.functional.images import L1_FIRST, Images
 from athena.isa.fields import (
     AREGS,
@@ -79,7 +75,7 @@ def build_tables(program: Program, chip: Chip, images: Images) -> Tables:
         run_table[row] = first[run.stream], len(program.streams[run.stream].words), section, run.stream
         for areg, value in run.aregs:
             run_aregs[row, areg] = value
-    queues = np.zeros((len(ids), QUEUE_COLUMNS), np.int64)
+    queues = np.zeros((len(ids), k.QUEUE_COLUMNS), np.int64)
     at = 0
     for row, queue in enumerate(ids):
         queues[row] = _queue_row(queue, chip, images, place, (at, at + len(runs[queue])))
@@ -162,16 +158,15 @@ def launch_scalars(tables: Tables, program: Program, changes: Mapping[int, int])
         if (not free and value != 0) or not 0 <= index < SCALARS or not -_AREG_LIMIT <= value < _AREG_LIMIT:
             raise ProgramError(f"launch scalar S{index} = {value}; S1 … S13 of 48 bits may be set", where="scalars")
         values[:, index] = value
-    values[:, S_CORE] = np.maximum(tables.queues[:, 2], 0)
-    values[:, S_CLUSTER] = np.maximum(tables.queues[:, 3], 0)
+    values[:, S_CORE] = np.maximum(tables.queues[:, k.Q_CORE], 0)
+    values[:, S_CLUSTER] = np.maximum(tables.queues[:, k.Q_CLUSTER], 0)
     return values
 
 
 def fresh_states(tables: Tables) -> Ints:
     """State of every queue before its first run."""
-    states = np.zeros((len(tables.ids), STATE_COLUMNS), np.int64)
-    states[:, 0] = tables.queues[:, 8]
+    states = np.zeros((len(tables.ids), k.STATE_COLUMNS), np.int64)
+    states[:, k.RUN] = tables.queues[:, k.Q_RUN0]
+    states[:, k.DONE] = -1  # not started
     return states
 
-
-assert AREG + AREGS <= STATE_COLUMNS

@@ -5,10 +5,7 @@ Floating rows are float32, integer rows int32; a row's buffer is both (the same 
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-from numba import njit
 
 from athena.functional.access_kernel import (
     bits_of,
@@ -19,6 +16,7 @@ from athena.functional.access_kernel import (
     u8_at,
     u16_at,
 )
+from athena.functional.inner_kernel import inner
 
 f = np.float32
 _ZERO, _ONE = f(0), f(1)
@@ -28,7 +26,7 @@ _I32_MIN, _I32_MAX = -(1 << 31), (1 << 31) - 1
 _LOW, _HIGH = f(-(2.0**31)), f(2.0**31)
 
 
-@njit
+@inner
 def half_to_float(h):
     """Bits of an fp16 as float32, exact."""
     sign = (h & 0x8000) << 16
@@ -43,7 +41,7 @@ def half_to_float(h):
     return float_of(sign | bits)
 
 
-@njit
+@inner
 def float_to_half(x):
     """Bits of the nearest fp16, half to even; NaN canonical."""
     bits = np.int64(bits_of(x)) & 0xFFFFFFFF
@@ -59,7 +57,7 @@ def float_to_half(x):
     return sign | ((body + 0xFFF + ((body >> 13) & 1) - (112 << 23)) >> 13)
 
 
-@njit
+@inner
 def load_float(address, dt, n, out):
     """n elements as float32."""
     if dt == _F32:
@@ -88,7 +86,7 @@ def load_float(address, dt, n, out):
             out[j] = f(word[j])
 
 
-@njit
+@inner
 def load_int(address, dt, n, out):
     """n int8, uint8 or int32 elements as int32."""
     if dt == _I8:
@@ -105,7 +103,7 @@ def load_int(address, dt, n, out):
             out[j] = word[j]
 
 
-@njit
+@inner
 def to_int(x):
     """Nearest int32, half to even, saturated; NaN gives 0."""
     y = np.rint(x)
@@ -114,7 +112,7 @@ def to_int(x):
     return np.int64(y) if y < _HIGH else np.int64(_I32_MAX)
 
 
-@njit
+@inner
 def store_float(address, dt, n, x, zero):
     """Convert a float32 row to its destination."""
     if dt == _F32:
@@ -145,7 +143,7 @@ def store_float(address, dt, n, x, zero):
             word[j] = np.int32(to_int(x[j]))
 
 
-@njit
+@inner
 def store_int(address, dt, n, x, zero, line):
     """Convert an int32 row to its destination; to floating point through the nearest float32."""
     if dt == _I8:
@@ -166,7 +164,7 @@ def store_int(address, dt, n, x, zero, line):
         store_float(address, dt, n, line, 0)
 
 
-@njit
+@inner
 def _larger(a, b):
     """The larger; NaN wins, -0 < +0."""
     y = a if a > b else b
@@ -174,7 +172,7 @@ def _larger(a, b):
     return y if a == a else a
 
 
-@njit
+@inner
 def _smaller(a, b):
     """The smaller; NaN wins, -0 < +0."""
     y = a if a < b else b
@@ -182,7 +180,7 @@ def _smaller(a, b):
     return y if a == a else a
 
 
-@njit
+@inner
 def alu_float(op, t, b, b_select, n):
     """t = op(t, b); SELECT: t = b_select where t is not 0, else b."""
     if op == 1:
@@ -229,7 +227,7 @@ def alu_float(op, t, b, b_select, n):
             t[j] = abs(t[j] - b[j])
 
 
-@njit
+@inner
 def _int2(op, a, b, select):
     """One integer step on int64 copies of int32 values; the caller cuts to 32 bits."""
     if op == 1:
@@ -261,14 +259,14 @@ def _int2(op, a, b, select):
     return abs(np.int64(np.int32(a - b)))
 
 
-@njit
+@inner
 def alu_int(op, t, b, b_select, n):
     """The steps in two's complement."""
     for j in range(n):
         t[j] = np.int32(_int2(op, np.int64(t[j]), np.int64(b[j]), np.int64(b_select[j])))
 
 
-@njit
+@inner
 def exact_float(op, t, n):
     """FLOOR … NOT."""
     if op == 14:
@@ -298,7 +296,7 @@ def exact_float(op, t, n):
             t[j] = _ONE if t[j] == _ZERO else _ZERO
 
 
-@njit
+@inner
 def exact_int(op, t, n):
     """ABS, NEG, SIGN, NOT."""
     for j in range(n):
@@ -314,7 +312,7 @@ def exact_int(op, t, n):
         t[j] = np.int32(value)
 
 
-@njit
+@inner
 def combine_float(red, a, b):
     """One step of a reduction."""
     if red == 1 or red == 4:
@@ -324,7 +322,7 @@ def combine_float(red, a, b):
     return _larger(a, b)
 
 
-@njit
+@inner
 def lanes_float(red, t, n, lanes, lane, first):
     """Add a chunk to the lanes; `first`: the lanes are empty. Chunks but the last are multiples of the lanes."""
     if red == 4:
@@ -352,7 +350,7 @@ def lanes_float(red, t, n, lanes, lane, first):
         at += some
 
 
-@njit
+@inner
 def tree_float(red, lane, used):
     """The pairwise tree over the used lanes."""
     half = 1
@@ -367,7 +365,7 @@ def tree_float(red, lane, used):
     return lane[0]
 
 
-@njit
+@inner
 def combine_int(red, a, b):
     """One step of an integer reduction, cut to 32 bits."""
     if red == 1 or red == 4:
@@ -377,7 +375,7 @@ def combine_int(red, a, b):
     return max(a, b)
 
 
-@njit
+@inner
 def reduce_int(red, t, n, value, first):
     """An integer reduction; its order does not matter."""
     for j in range(n):

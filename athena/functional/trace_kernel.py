@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from athena.functional.access_kernel import u8_at
+from athena.functional.inner_kernel import inner
 
 TRACE_COLUMNS = 4  # queue, dynamic index, pc, crc
 
@@ -21,7 +21,7 @@ def crc_table() -> np.ndarray:
     return table
 
 
-@njit
+@inner
 def crc_of(written, table):
     """CRC of the written blocks, rows in order; 0 when nothing was written."""
     crc = 0xFFFFFFFF

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from athena.functional.access_kernel import (
     ACC_MASK,
@@ -23,6 +22,7 @@ from athena.functional.access_kernel import (
     u16_at,
 )
 from athena.functional.copy_kernel import move
+from athena.functional.inner_kernel import inner
 from athena.functional.lut_kernel import library_row, table_row
 from athena.functional.steps_kernel import (
     alu_float,
@@ -47,7 +47,7 @@ _NONE, _FULL, _ROW, _COL, _SCALAR, _IMM = range(6)
 _SELECT = 13
 
 
-@njit
+@inner
 def _check_steps(row, integer, fault):
     """0, or -1 for steps, kinds or types that no VEC has."""
     alu1, lut, alu2, red = row[46] & 255, (row[46] >> 8) & 255, (row[46] >> 16) & 255, (row[46] >> 24) & 255
@@ -71,7 +71,7 @@ def _check_steps(row, integer, fault):
     return 0
 
 
-@njit
+@inner
 def _side_block(row, i, kind, rows, cols, info, state, base, mem, fault):
     """Address of operand b or c, 0 when it is not in memory."""
     size = size_of(row[2 + i])
@@ -85,7 +85,7 @@ def _side_block(row, i, kind, rows, cols, info, state, base, mem, fault):
     return block(row, i, info, state, base, mem, _LOCAL, 1, width * size, size, fault)
 
 
-@njit
+@inner
 def _side_float(kind, address, stride, dt, r, c0, n, bits, out):
     """A chunk of operand b or c."""
     if kind == _FULL or kind == _ROW:
@@ -100,7 +100,7 @@ def _side_float(kind, address, stride, dt, r, c0, n, bits, out):
         out[j] = value
 
 
-@njit
+@inner
 def _side_int(kind, address, stride, dt, r, c0, n, bits, out):
     """A chunk of operand b or c; an immediate is rounded to an integer."""
     if kind == _FULL or kind == _ROW:
@@ -115,7 +115,7 @@ def _side_int(kind, address, stride, dt, r, c0, n, bits, out):
         out[j] = value
 
 
-@njit
+@inner
 def _bound(row, state, scalars, which):
     """First value (row 0) and slope of the mask's bound lo (0) or hi (1)."""
     selector = (row[50] >> (16 + 8 * which)) & 255
@@ -124,7 +124,7 @@ def _bound(row, state, scalars, which):
     return row[48 + which] + state[AREG + (selector & 15)] + scalars[selector >> 4], slope
 
 
-@njit
+@inner
 def _mask(bits, c0, n, low, high, pattern):
     """Columns below low or from high on become the pattern."""
     fill = np.int32(pattern)
@@ -134,7 +134,7 @@ def _mask(bits, c0, n, low, high, pattern):
         bits[j] = fill
 
 
-@njit
+@inner
 def vec(row, info, state, base, scalars, mem, lanes, exact, table, buffers, written, fault):
     """VEC; gives its elements or -1. buffers: float32 [5, at least CHUNK and lanes]."""
     rows = clipped(row, 0, state, scalars)
@@ -239,7 +239,7 @@ def vec(row, info, state, base, scalars, mem, lanes, exact, table, buffers, writ
     return count
 
 
-@njit
+@inner
 def _element(size, source, target, flip):
     """Copy one element, its sign bit flipped or not."""
     if size == 4:
@@ -250,7 +250,7 @@ def _element(size, source, target, flip):
         u8_at(target, 1)[0] = u8_at(source, 1)[0]
 
 
-@njit
+@inner
 def vperm(row, info, state, base, scalars, mem, written, fault):
     """VPERM."""
     rows = clipped(row, 0, state, scalars)
@@ -291,7 +291,7 @@ def vperm(row, info, state, base, scalars, mem, written, fault):
     return rows * cols
 
 
-@njit
+@inner
 def vgather(row, info, state, base, scalars, mem, written, fault):
     """VGATHER."""
     rows = clipped(row, 0, state, scalars)
