@@ -22,6 +22,8 @@ from compiler.graph.types import Array
 MAX_MODEL_BYTES = (1 << 31) - 1
 """Protobuf's own limit; larger models keep their weights in external data."""
 
+_MAPPED_BYTES = 1 << 26
+
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
     (0, b"PK\x03\x04", "a zip archive (a PyTorch checkpoint or a packed folder)"),
@@ -47,8 +49,11 @@ _HINTS = {
 }
 
 
-def read_model_bytes(path: Path) -> bytes:
-    """The bytes of a model file, known to be a regular file of sensible kind and size."""
+def read_model_bytes(path: Path) -> bytes | memoryview:
+    """The bytes of a model file, known to be a regular file of sensible kind and size.
+
+    Large files are mapped, not copied.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
     except (OSError, ValueError) as exc:
@@ -70,7 +75,9 @@ def read_model_bytes(path: Path) -> bytes:
                 hint="save the model with external data",
             )
         try:
-            return head + file.read(MAX_MODEL_BYTES)
+            if status.st_size >= _MAPPED_BYTES:
+                return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+            return head + file.read(_MAPPED_BYTES)
         except OSError as exc:
             raise _unreadable(path, exc) from exc
 
@@ -106,7 +113,7 @@ def _kind_of(head: bytes) -> str:
     return ""
 
 
-def wire_fault(data: bytes) -> str:
+def wire_fault(data: bytes | memoryview) -> str:
     """Why the top level of a protobuf message cannot be read ("truncated …"), or "" where its
     fields add up.
     """
@@ -132,7 +139,7 @@ def wire_fault(data: bytes) -> str:
     return ""
 
 
-def _varint(data: bytes, place: int) -> tuple[int, int]:
+def _varint(data: bytes | memoryview, place: int) -> tuple[int, int]:
     """Value and next place; value −1 where none can be read."""
     value = 0
     for shift in range(0, 70, 7):

@@ -15,15 +15,15 @@ import numpy as np
 
 from athena.errors import AthenaError, ModelError, ShapeError, UnsupportedOpError, printable
 from compiler.frontend import attributes, opaque, structure
-from compiler.frontend.fold import Folder
+from compiler.frontend.fold import FAULTS, Folder
 from compiler.frontend.inline import Frame, Inliner, PlainNode
 from compiler.frontend.store import ValueStore
-from compiler.frontend.tensors import dtype_of, read_tensor
+from compiler.frontend.tensors import checked_shape, dtype_of, read_tensor
 from compiler.frontend.upgrade import Draft, upgrade
 from compiler.graph.graph import Graph
 from compiler.graph.types import Array, Node, Value
 from compiler.ops import lookup
-from compiler.ops.types import Operands, OpRow, Place, RuleError
+from compiler.ops.types import Operands, OpRow, Place
 
 _NIBBLE_READERS = frozenset({"DequantizeLinear", "GatherBlockQuantized"})
 _CONSTANT_DTYPES = {
@@ -76,7 +76,8 @@ class Importer:
                 continue  # an initialiser is the default of this input; it stays a constant
             place = f"{self._file}: input '{printable(info.name)}'"
             dtype = dtype_of(info.type.tensor_type.elem_type, place)
-            value = Value(name=info.name, dtype=dtype, shape=shapes[info.name])
+            shape = checked_shape(shapes[info.name], place)
+            value = Value(name=info.name, dtype=dtype, shape=shape)
             data = fixed.get(info.name)
             if data is None:
                 names.append(info.name)
@@ -109,7 +110,7 @@ class Importer:
         name = f"{frame.prefix}{proto.name or proto.op_type}"
         try:
             drafts = upgrade(_draft(plain, name, kind, values, changed=bound), self._store)
-        except RuleError as exc:
+        except FAULTS as exc:
             raise ShapeError(str(exc), where=where) from exc
         for draft in drafts:
             self._add(draft, proto, where)
@@ -147,12 +148,15 @@ class Importer:
         folded = self._folder.fold(row, attrs, operands, types, where)
         if folded is None and row.place is Place.FOLDED:
             raise UnsupportedOpError(
-                f"{draft.op} must be known at compile time, but its operands are computed",
+                f"{draft.op} must be known at compile time, but its operands are computed "
+                "(or its result is too large)",
                 where=where,
             )
         self._store.define(draft.outputs, types, folded)
         if folded is None:
             self._append(draft, attrs, proto)
+        else:
+            self._folder.note(draft.outputs)
 
     def _append(self, draft: Draft, attrs: Any, proto: Any) -> None:
         name, count = draft.name, 0
@@ -231,14 +235,14 @@ def _types(row: OpRow, attrs: Any, operands: Operands, draft: Draft, where: str)
             if not limit(attrs, operands):
                 raise UnsupportedOpError((limit.__doc__ or "").strip(), where=where)
         types = row.shape(attrs, operands)
-    except RuleError as exc:
+    except FAULTS as exc:
         raise _rule_error(exc, where, row) from exc
     if len(draft.outputs) > len(types):
         raise UnsupportedOpError(f"{draft.op} has no output {len(types)}", where=where)
     return types
 
 
-def _rule_error(exc: RuleError, where: str, row: OpRow) -> AthenaError:
+def _rule_error(exc: Exception, where: str, row: OpRow) -> AthenaError:
     hint = ""
     if "compile time" in str(exc):
         hint = "fix the input it depends on, or export the model with static shapes"

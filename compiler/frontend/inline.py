@@ -56,7 +56,7 @@ class PlainNode:
 
 
 class Inliner:
-    """A node that is neither a call nor control flow. `proto` is None for a copy made here."""
+    """Hands plain nodes to `take`, which must define their outputs before it returns."""
 
     def __init__(
         self,

@@ -144,7 +144,7 @@ def _check_calls(graph: Any, functions: dict[FunctionKey, Any], file: str) -> No
     inlined.
     """
     sizes: dict[FunctionKey, int] = {}
-    bodies = {key: list(_all_nodes(proto.node)) for key, proto in functions.items()}
+    bodies = {key: list(all_nodes(proto.node)) for key, proto in functions.items()}
     for root in functions:
         stack = [root]
         active = {root} if root not in sizes else set()
@@ -164,12 +164,12 @@ def _check_calls(graph: Any, functions: dict[FunctionKey, Any], file: str) -> No
             else:
                 active.add(waiting)
                 stack.append(waiting)
-    total = sum(1 + sizes.get(call_key(node), 0) for node in _all_nodes(graph.node))
+    total = sum(1 + sizes.get(call_key(node), 0) for node in all_nodes(graph.node))
     if total > MAX_NODES:
         raise ModelError(f"{total} nodes after inlining; at most {MAX_NODES}", where=file)
 
 
-def _all_nodes(nodes: Iterable[Any]) -> Iterable[Any]:
+def all_nodes(nodes: Iterable[Any]) -> Iterable[Any]:
     """The nodes and those of their subgraphs (nesting is already checked)."""
     stack = list(nodes)
     while stack:

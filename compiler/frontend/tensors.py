@@ -18,7 +18,7 @@ from onnx import TensorProto
 from athena.errors import ModelError, ShapeError, UnsupportedOpError, printable
 from compiler.frontend.files import ExternalFiles
 from compiler.graph.types import Array, DType
-from compiler.ops.operands import MAX_TENSOR_ELEMS
+from compiler.ops.operands import MAX_RANK, MAX_TENSOR_ELEMS
 
 DTYPES: dict[int, DType] = {
     TensorProto.FLOAT: DType.F32,
@@ -92,8 +92,8 @@ def checked_shape(dims: Any, where: str) -> tuple[int, ...]:
     shape = tuple(int(dim) for dim in dims)
     if any(dim < 0 for dim in shape):
         raise ShapeError(f"shape {list(shape)} has a negative dimension", where=where)
-    if len(shape) > 32:
-        raise ShapeError(f"{len(shape)} dimensions, at most 32 are allowed", where=where)
+    if len(shape) > MAX_RANK:
+        raise ShapeError(f"{len(shape)} dimensions, at most {MAX_RANK} are allowed", where=where)
     if math.prod(shape) > MAX_TENSOR_ELEMS:
         raise ShapeError(f"shape {list(shape)} has more than 2^48 elements", where=where)
     return shape

@@ -129,6 +129,10 @@ def _split(draft: Draft, scope: Scope) -> tuple[Draft, ...]:
         return _moved(draft, scope, [("split", np.int64)], 18)
     if len(draft.inputs) > 1 and draft.inputs[1]:
         return (draft,)
+    if draft.opset >= 18:
+        if draft.attrs.get("num_outputs") != len(draft.outputs):
+            raise RuleError("num_outputs must be the number of outputs where no sizes are given")
+        return (draft,)
     data, parts = scope.operand(draft.inputs[0]), len(draft.outputs)
     attrs = {name: value for name, value in draft.attrs.items() if name != "split"}
     if data is not None and data.shape:
@@ -225,7 +229,7 @@ _UPGRADES: dict[str, tuple[tuple[int, Upgrade], ...]] = {
     "Clip": ((11, _clip),),
     "Pad": ((11, _pad),),
     "TopK": ((10, _top_k), (11, _top_k_same)),
-    "Split": ((18, _split),),
+    "Split": ((_EVER, _split),),
     "Softmax": ((13, _softmax),),
     "LogSoftmax": ((13, _softmax),),
     "Hardmax": ((13, _softmax),),

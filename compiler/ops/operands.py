@@ -19,6 +19,8 @@ from compiler.ops.types import Arrays, Operands, RuleError, TensorType, Types
 MAX_TENSOR_ELEMS = 1 << 48
 """Cap on the elements of any tensor a model may define; nothing of this size is ever allocated."""
 
+MAX_RANK = 32
+
 MAX_RESULT_BYTES = 1 << 33
 """Cap on what one reference may allocate (8 GiB)."""
 
@@ -109,6 +111,8 @@ def checked(dtype: DType, shape: Iterable[int]) -> TensorType:
     dims = tuple(int(dim) for dim in shape)
     if any(dim < 0 for dim in dims):
         raise RuleError(f"shape {list(dims)} has a negative dimension")
+    if len(dims) > MAX_RANK:
+        raise RuleError(f"{len(dims)} dimensions, at most {MAX_RANK} are allowed")
     if math.prod(dims) > MAX_TENSOR_ELEMS:
         raise RuleError(f"shape {list(dims)} has more than 2^48 elements")
     return TensorType(dtype=dtype, shape=dims)
