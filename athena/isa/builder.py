@@ -85,6 +85,24 @@ class StreamBuilder:
         words = np.array(self._words, WORD_DTYPE) if self._words else np.empty(0, WORD_DTYPE)
         return Stream(words=words, nodes=np.array(self._nodes, np.int32))
 
+    def mark(self) -> int:
+        """The place reached, for `rewind` and `depth`."""
+        return len(self._words)
+
+    def rewind(self, mark: int) -> None:
+        """Forget the words added after `mark`."""
+        del self._words[mark:], self._nodes[mark:]
+
+    def depth(self, start: int) -> int:
+        """Levels of loops among the words from `start` on."""
+        deepest, ends = 0, list[int]()
+        for at, word in enumerate(self._words[start:], start):
+            ends = [end for end in ends if end >= at]
+            if word["op"] == Op.LOOP:
+                ends.append(at + int(word["n"][1]))
+                deepest = max(deepest, len(ends))
+        return deepest
+
     def end(self, *, waits: Sequence[Wait] = (), signals: Sequence[int] = ()) -> None:
         """END."""
         self._add(Op.END, waits=waits, signals=signals)

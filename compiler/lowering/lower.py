@@ -1,0 +1,184 @@
+"""Lower a chip-level graph to a program: plan, bind kernels, allocate, emit, assemble.
+
+In:  the graph after the passes, a chip, a precision.   Out: `Program`.
+Raises: CapacityError, UnsupportedOpError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from athena.chip import Chip
+from athena.chip.load import chip_hash
+from athena.errors import AthenaError
+from athena.isa.fields import Queue, Seg
+from athena.isa.program import NodeInfo, Program, QueueRun, Section, Stream, Tensor
+from compiler.graph.chip_ops import Op
+from compiler.graph.flops import node_flops
+from compiler.graph.graph import Graph
+from compiler.graph.types import Node
+from compiler.lowering.emitter import INITIAL_SEMS, Emitter
+from compiler.lowering.kernels import Kernel, bind
+from compiler.lowering.memory import allocate
+from compiler.lowering.plan import Plan, make_plan
+
+
+FLOP_KINDS = ("matmul", "attention", "attention_full", "elementwise", "norm", "softmax")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LowerOptions:
+    """What the program's header says of its making; `source_dtypes` are the ONNX types of inputs and outputs (numpy names)."""
+
+    precision: str
+    source_dtypes: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+def lower(graph: Graph, chip: Chip, options: LowerOptions) -> Program:
+    """The program of `graph` on `chip`."""
+    plan = make_plan(graph)
+    kernels = [_bind(step_number, plan, chip) for step_number in range(len(plan.steps))]
+    _drop_unused(plan, kernels)
+    sizes = allocate(plan, chip)
+    emitter = Emitter(chip)
+    mappings: dict[int, list[str]] = {}
+    for kernel in kernels:
+        if kernel.step.out.elems == 0:
+            continue
+        mappings.setdefault(kernel.step.node, []).append(_emit(kernel, emitter, plan))
+    emitter.close()
+    return _program(graph, chip, options, plan, emitter, sizes, mappings)
+
+
+def _bind(number: int, plan: Plan, chip: Chip) -> Kernel:
+    step = plan.steps[number]
+    try:
+        return bind(step, plan, chip)
+    except AthenaError as error:
+        raise type(error)(error.message, where=f"node '{step.name}' ({step.op})", hint=error.hint) from error
+
+
+def _emit(kernel: Kernel, emitter: Emitter, plan: Plan) -> str:
+    try:
+        return kernel.emit(emitter, plan.buffers)
+    except AthenaError as error:
+        step = kernel.step
+        raise type(error)(error.message, where=f"node '{step.name}' ({step.op})", hint=error.hint) from error
+
+
+def _drop_unused(plan: Plan, kernels: list[Kernel]) -> None:
+    """Constants that were packed, or that no kernel reads, take no memory."""
+    used = set().union(*(k.buffers for k in kernels)) if kernels else set()
+    kept = {plan.views[name].buffer for name in (*plan.graph.inputs, *plan.graph.outputs)}
+    for number, buffer in enumerate(plan.buffers):
+        if number not in used and number not in kept:
+            buffer.nbytes = 0
+            plan.const_data.pop(number, None)
+            buffer.value = ""
+
+
+def _program(
+    graph: Graph,
+    chip: Chip,
+    options: LowerOptions,
+    plan: Plan,
+    emitter: Emitter,
+    sizes: tuple[int, ...],
+    mappings: dict[int, list[str]],
+) -> Program:  # noqa: PLR0913
+    queues = [q for q in Queue if len(emitter.streams[q])]
+    streams: tuple[Stream, ...] = tuple(emitter.streams[q].stream() for q in queues)
+    runs = tuple(QueueRun(kind=q, stream=i) for i, q in enumerate(queues))
+    return Program(
+        name=graph.name,
+        chip=chip.name,
+        chip_hash=chip_hash(chip),
+        precision=options.precision,
+        streams=streams,
+        sections=(Section(name="main", runs=runs),),
+        segment_bytes=sizes,
+        tensors=_tensors(graph, plan, options),
+        nodes=tuple(_info(graph, n, mappings.get(i, [])) for i, n in enumerate(graph.nodes)),
+        constants=_constants(graph, plan, sizes),
+        core_sems=dict(INITIAL_SEMS),
+        scalars=(0,) * 16,
+        notes=dict(options.notes),
+        weightless=any(v.weightless for v in graph.constants),
+    )
+
+
+def _tensors(graph: Graph, plan: Plan, options: LowerOptions) -> tuple[Tensor, ...]:
+    tensors = []
+    for role, names in (("input", graph.inputs), ("output", graph.outputs)):
+        for name in names:
+            view, value = plan.views[name], graph.value(name)
+            buffer = plan.buffers[view.buffer]
+            tensors.append(
+                Tensor(
+                    name=name,
+                    role=role,
+                    dtype=view.dt,
+                    source_dtype=options.source_dtypes.get(name, str(value.dtype.numpy)),
+                    shape=value.shape,
+                    segment=buffer.segment,
+                    offset=buffer.offset + view.offset,
+                    strides=view.strides,
+                )
+            )
+    return tuple(tensors)
+
+
+def _info(graph: Graph, node: Node, mappings: list[str]) -> NodeInfo:
+    cost = node_flops(graph, node)
+    host = node.op == Op.HOST
+    shapes = " x ".join(str(list(v.shape)) for v in graph.input_values(node) if v is not None)
+    out = graph.value(node.outputs[0])
+    return NodeInfo(
+        name=node.name,
+        op=node.op,
+        sources=node.sources,
+        place="host" if host else "chip",
+        flops={kind: n for kind in FLOP_KINDS if (n := getattr(cost, kind))},
+        compulsory_bytes=cost.compulsory_bytes,
+        dtype=out.dtype.value,
+        detail=f"{shapes} -> {list(out.shape)}",
+        mapping="; ".join(mappings),
+    )
+
+
+def _constants(graph: Graph, plan: Plan, sizes: tuple[int, ...]) -> dict[Seg, NDArray[np.uint8]]:
+    """The image of segment WEIGHT, unless the model has no data."""
+    if any(v.weightless for v in graph.constants) or not sizes[Seg.WEIGHT]:
+        return {}
+    image = np.zeros(sizes[Seg.WEIGHT], np.uint8)
+    for number, buffer in enumerate(plan.buffers):
+        if buffer.segment is not Seg.WEIGHT or buffer.nbytes == 0:
+            continue
+        data = plan.const_data.get(number)
+        if data is None and buffer.value:
+            data = _stored(graph, buffer.value)
+        if data is not None:
+            flat = np.ascontiguousarray(data).view(np.uint8).reshape(-1)
+            image[buffer.offset : buffer.offset + len(flat)] = flat
+    return {Seg.WEIGHT: image}
+
+
+def _stored(graph: Graph, name: str) -> NDArray[np.generic] | None:
+    value = graph.value(name)
+    if value.const is None:
+        return None
+    data = np.ascontiguousarray(value.const)
+    if value.dtype.is_float:
+        return data.astype(np.float32) if data.dtype.itemsize == 8 or data.dtype == np.float16 else data
+    if data.dtype == np.bool_ or data.dtype.itemsize == 1:
+        return data
+    if data.size and (data.min() < -(1 << 31) or data.max() >= 1 << 31):
+        raise AthenaError("an integer constant exceeds 32 bits", where=f"value '{name}'")
+    return data.astype(np.int32)
+
+
