@@ -22,8 +22,8 @@ Array = NDArray[np.int64]
 EAST, WEST, SOUTH, NORTH = range(4)
 
 
-def chip_parameters(chip: Chip, *, trace: bool) -> tuple[Array, Array]:
-    """c[...] and the logical core in each slot of each cluster (-1: disabled)."""
+def chip_parameters(chip: Chip, *, trace: bool) -> Array:
+    """The first C_END places of the engine's memory; those of the program are left 0."""
     core, cluster, hbm, noc, matrix = chip.core, chip.cluster, chip.hbm, chip.noc, chip.core.matrix
     fixed = hbm.kind is MemoryKind.FIXED
     channels = 1 if fixed else hbm.channels
@@ -38,9 +38,9 @@ def chip_parameters(chip: Chip, *, trace: bool) -> tuple[Array, Array]:
         at.C_FETCH_LATENCY: core.fetch_latency_cycles,
         at.C_ROWS: matrix.rows,
         at.C_COLS: matrix.cols,
-        at.C_RATE_BF16: matrix.rate.get("bf16", 0),
-        at.C_RATE_INT8: matrix.rate.get("int8", 0),
-        at.C_RATE_FP32: matrix.rate.get("fp32", 0),
+        at.C_RATE: matrix.rate.get("bf16", 0),
+        at.C_RATE + 1: matrix.rate.get("int8", 0),
+        at.C_RATE + 2: matrix.rate.get("fp32", 0),
         at.C_MAC_LATENCY: matrix.mac_latency_cycles,
         at.C_LANES: core.vector.lanes,
         at.C_STARTUP: core.vector.startup_cycles,
@@ -73,13 +73,20 @@ def chip_parameters(chip: Chip, *, trace: bool) -> tuple[Array, Array]:
         at.C_LINK_RATE: _rate(noc.link_bytes_per_cycle),
         at.C_PORT_RATE: _rate(noc.cluster_port_bytes_per_cycle),
         at.C_EDGES: len(_edges(chip)),
+        at.C_RING: at.GRANULES * (core.dma_words_in_flight + 1),
+        at.C_ROUTE: 1 + chip.mesh.rows + chip.mesh.cols,
     }
-    c = np.zeros(at.C_SIZE, np.int64)
-    for column, value in values.items():
-        c[column] = value
-    core_at = np.full(chip.clusters * cluster.cores, -1, np.int64)
-    core_at[list(chip.active_cores)] = np.arange(chip.cores)
-    return c, core_at
+    parameters = np.zeros(at.C_END, np.int64)
+    for place, value in values.items():
+        parameters[place] = value
+    return parameters
+
+
+def core_slots(chip: Chip) -> Array:
+    """The logical core in each slot of each cluster, -1 where it is disabled."""
+    slots = np.full(chip.clusters * chip.cluster.cores, -1, np.int64)
+    slots[list(chip.active_cores)] = np.arange(chip.cores)
+    return slots
 
 
 def _check(chip: Chip) -> None:
@@ -124,26 +131,28 @@ def _route(chip: Chip, start: int, end: int) -> list[int]:
     return links
 
 
-def memory_arrays(chip: Chip, c: Array) -> tuple[Array, Array, Array, Array]:
-    """Servers (next-free times), channels, banks, and routes [2 * clusters, edges, 1 + links]: memory to cluster, then back."""
+def memory_arrays(chip: Chip, parameters: Array) -> tuple[Array, ...]:
+    """Servers, channels, banks, edges' shares, routes [2 * clusters, edges, 1 + links] (memory to cluster, then back), link marks.
+
+    Servers are next-free ticks of: cluster ports in, cluster ports out, L2 slices, links (router * 4 + direction).
+    """
     edges, clusters = _edges(chip), chip.clusters
-    channel_count, banks = int(c[at.C_CHANNELS]), chip.hbm.banks_per_channel
-    channels = np.zeros((channel_count, at.CH_SIZE), np.int64)
-    numbers = np.arange(channel_count)
-    channels[:, at.CH_EDGE] = numbers * len(edges) // channel_count if channel_count >= len(edges) else numbers
-    channels[:, at.CH_REFRESH] = numbers * c[at.C_REFRESH_EVERY] // channel_count
-    bank_state = np.zeros((channel_count * banks, at.B_SIZE), np.int64)
-    bank_state[:, at.B_ROW] = -1
-    longest = chip.mesh.rows + chip.mesh.cols
-    routes = np.zeros((2 * clusters, len(edges), 1 + longest), np.int64)
+    count = int(parameters[at.C_CHANNELS])
+    numbers = np.arange(count)
+    channels = np.zeros((count, at.CH_SIZE), np.int64)
+    channels[:, at.CH_EDGE] = numbers * len(edges) // max(count, len(edges))
+    channels[:, at.CH_REFRESH] = numbers * (parameters[at.C_REFRESH_EVERY] // count)
+    banks = np.zeros((count * chip.hbm.banks_per_channel, at.B_SIZE), np.int64)
+    banks[:, at.B_ROW] = -1
+    routes = np.zeros((2 * clusters, len(edges), int(parameters[at.C_ROUTE])), np.int64)
     for cluster in range(clusters):
         for e, edge in enumerate(edges):
             for row, ends in ((cluster, (edge, cluster)), (clusters + cluster, (cluster, edge))):
                 links = _route(chip, *ends)
                 routes[row, e, 0] = len(links)
                 routes[row, e, 1 : 1 + len(links)] = links
-    servers = np.zeros(3 * clusters + 4 * clusters, np.int64)
-    return servers, channels, bank_state, routes
+    shares = np.zeros((len(edges), at.E_SIZE), np.int64)
+    return np.zeros(7 * clusters, np.int64), channels, banks, shares, routes, np.zeros(4 * clusters, np.int64)
 
 
 def host_seconds(call: HostCall, chip: Chip) -> tuple[float, float, float]:
@@ -161,7 +170,7 @@ def host_seconds(call: HostCall, chip: Chip) -> tuple[float, float, float]:
 
 def host_calls(program: Program, chip: Chip) -> Array:
     """Central cycles and link bytes of each host call, and how often it ran (0)."""
-    calls = np.zeros((len(program.host_calls), 3), np.int64)
+    calls = np.zeros((len(program.host_calls), at.CALL_SIZE), np.int64)
     for i, call in enumerate(program.host_calls):
         calls[i, :2] = math.ceil(host_seconds(call, chip)[1] * chip.clock_hz), call.bytes
     return calls

@@ -22,12 +22,13 @@ COMPUTE_TYPES = ("bf16", "int8", "fp32")
 
 def collect(state: State, program: Program, chip: Chip) -> Timeline:
     """Sum up a finished simulation."""
-    cycles = int(state.g[at.G_LAST])
+    cycles = int(state.m[at.G_LAST])
     table = queue_table(chip)
-    capacity = max(1, cycles) * at.TICKS * int(state.c[at.C_CHANNELS])
+    capacity = max(1, cycles) * at.TICKS * int(state.m[at.C_CHANNELS])
+    calls = state.table(at.CALLS_AT, at.SERVERS_AT, at.CALL_SIZE)
     low, central, high = (
         sum(
-            int(state.calls[i, 2]) * host_seconds(call, chip)[figure]
+            int(calls[i, at.CALL_RUNS]) * host_seconds(call, chip)[figure]
             for i, call in enumerate(program.host_calls)
         )
         for figure in range(3)
@@ -36,19 +37,19 @@ def collect(state: State, program: Program, chip: Chip) -> Timeline:
         cycles=cycles,
         clock_hz=chip.clock_hz,
         counts=_counts(state),
-        units=tuple(_unit(state.q, kind, table.first[kind], table.count[kind], cycles) for kind in Queue),
+        units=tuple(_unit(state.queues(), kind, table.first[kind], table.count[kind], cycles) for kind in Queue),
         nodes=_nodes(state),
-        events=int(state.g[at.G_EVENTS]),
+        events=int(state.m[at.G_EVENTS]),
         exact=True,
-        hbm_busy_fraction=int(state.g[at.G_HBM_TICKS]) / capacity,
+        hbm_busy_fraction=int(state.m[at.G_HBM_TICKS]) / capacity,
         host_s=(low, central, high),
-        trace=state.trace[: int(state.g[at.G_ROWS])].copy() if state.c[at.C_TRACE] else None,
+        trace=state.trace[: int(state.m[at.G_ROWS])].copy() if state.m[at.C_TRACE] else None,
         queue_names=table.names(),
     )
 
 
 def _counts(state: State) -> ActionCounts:
-    n = [int(value) for value in state.counts]
+    n = [int(value) for value in state.m[at.COUNTS_AT : at.COUNTS_AT + at.COUNTS]]
     by_type = {name: n[at.N_MACS + i] for i, name in enumerate(COMPUTE_TYPES)}
     padded = {name: n[at.N_PADDED + i] for i, name in enumerate(COMPUTE_TYPES)}
     return ActionCounts(
@@ -67,7 +68,7 @@ def _counts(state: State) -> ActionCounts:
         hbm_write_bytes=n[at.N_HBMW],
         noc_byte_hops=n[at.N_HOPS],
         host_link_bytes=n[at.N_LINK],
-        words_executed=int(state.q[:, at.DYNAMIC].sum()),
+        words_executed=int(state.queues()[:, at.DYNAMIC].sum()),
         fetch_bytes=n[at.N_FETCH],
     )
 
@@ -92,18 +93,19 @@ def _unit(q: Array, kind: Queue, first: int, count: int, cycles: int) -> UnitUse
 def _nodes(state: State) -> tuple[NodeTime, ...]:
     """One entry for every node that a word worked for."""
     result = []
-    nodes, instances = state.nodes, state.instances
-    ends = np.append(nodes[1:, at.NODE_BASE], len(instances))
+    nodes = state.table(at.NODES_AT, at.INSTANCES_AT, at.NODE_SIZE)
+    instances = state.table(at.INSTANCES_AT, at.CALLS_AT, at.I_SIZE)
+    starts = (nodes[:, at.NODE_BASE] - state.m[at.INSTANCES_AT]) // at.I_SIZE
     for node in range(len(nodes) - 1):
-        spans = instances[int(nodes[node, at.NODE_BASE]) : int(ends[node])]
-        spans = spans[spans[:, 1] > 0]
+        spans = instances[int(starts[node]) : int(starts[node + 1])]
+        spans = spans[spans[:, at.I_LAST] > 0]
         if len(spans) == 0:
             continue
         result.append(
             NodeTime(
                 node=node,
-                first_cycle=int(spans[:, 0].min()),
-                last_cycle=int(spans[:, 1].max()),
+                first_cycle=int(spans[:, at.I_FIRST].min()),
+                last_cycle=int(spans[:, at.I_LAST].max()),
                 span_cycles=_union_cycles(spans),
                 matrix_busy_cycles=int(nodes[node, at.NODE_MATRIX]),
                 vector_busy_cycles=int(nodes[node, at.NODE_VECTOR]),
@@ -117,7 +119,7 @@ def _nodes(state: State) -> tuple[NodeTime, ...]:
 
 def _union_cycles(spans: Array) -> int:
     """Length of the union of intervals [first, last)."""
-    spans = spans[np.argsort(spans[:, 0], kind="stable")]
-    reach = np.maximum.accumulate(spans[:, 1])
-    before = np.concatenate([[spans[0, 0]], reach[:-1]])
-    return int(np.maximum(0, reach - np.maximum(spans[:, 0], before)).sum())
+    spans = spans[np.argsort(spans[:, at.I_FIRST], kind="stable")]
+    reach = np.maximum.accumulate(spans[:, at.I_LAST])
+    before = np.concatenate([[spans[0, at.I_FIRST]], reach[:-1]])
+    return int(np.maximum(0, reach - np.maximum(spans[:, at.I_FIRST], before)).sum())

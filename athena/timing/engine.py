@@ -38,8 +38,8 @@ def simulate(
     state = build(program, chip, trace=trace)
     _start(state)
     while True:
-        stop = min(max_events, int(state.g[at.G_EVENTS]) + SLICE_EVENTS)
-        status = run(stop, *state.arrays())
+        stop = min(max_events, int(state.m[at.G_EVENTS]) + SLICE_EVENTS)
+        status = run(stop, state.heap, state.m, state.w, state.trace)
         if status == at.FINISHED:
             break
         if status == at.GROW_HEAP:
@@ -48,13 +48,13 @@ def simulate(
             state.trace = np.concatenate([state.trace, np.zeros_like(state.trace)])
         elif status == at.FAULTED:
             raise _fault(state, program, chip)
-        elif state.g[at.G_EVENTS] >= max_events:
+        elif state.m[at.G_EVENTS] >= max_events:
             raise RuntimeLimitError(
-                f"the simulation passed {max_events} events at cycle {int(state.g[at.G_LAST])}",
+                f"the simulation passed {max_events} events at cycle {int(state.m[at.G_LAST])}",
                 where=f"program '{program.name}'",
                 hint="raise max_events, or simulate a smaller program",
             )
-    if state.g[at.G_LIVE] > 0:
+    if state.m[at.G_LIVE] > 0:
         raise _deadlock(state, program, chip)
     return collect(state, program, chip)
 
@@ -63,26 +63,25 @@ def _start(state: State) -> None:
     """Time 0: every queue that runs something begins its first run."""
     from athena.timing.queue_kernel import begin
 
-    begin(state.heap, state.g, state.q, state.aregs, state.bases, state.runs, state.run_aregs, state.sections, state.c)
+    begin(state.heap, state.m)
 
 
 def _place(state: State, x: int, chip: Chip) -> str:
     """`core3.LOAD pc 12 (COPY)`."""
-    pc = int(state.q[x, at.PC])
-    if pc >= state.q[x, at.WORDS]:
-        return f"{queue_table(chip).names()[x]} pc {pc}"
-    code = int(state.w[state.q[x, at.WORD0] + pc, OP])
+    queue = state.queues()[x]
+    pc = int(queue[at.PC])
+    code = int(state.w[queue[at.WORD0] + pc, OP])
     name = Op(code).name if code in set(Op) else f"op {code}"
     return f"{queue_table(chip).names()[x]} pc {pc} ({name})"
 
 
 def _fault(state: State, program: Program, chip: Chip) -> AthenaError:
-    fault, x = int(state.g[at.G_FAULT]), int(state.g[at.G_FAULT_QUEUE])
-    text, cycle = at.FAULT_TEXTS[fault], int(state.g[at.G_LAST])
+    fault, x = int(state.m[at.G_FAULT]), int(state.m[at.G_FAULT_QUEUE])
+    text, cycle = at.FAULT_TEXTS[fault], int(state.m[at.G_LAST])
     if fault == at.FAULT_TIME:
         return RuntimeLimitError(text, where=f"program '{program.name}'")
     if fault == at.FAULT_OVERFLOW:
-        unit, sem = divmod(int(state.g[at.G_FAULT_ARG]), CORE_SEMS)
+        unit, sem = divmod(int(state.m[at.G_FAULT_ARG]), CORE_SEMS)
         owner = f"core {unit}" if unit < chip.cores else f"cluster {unit - chip.cores}"
         owner = "the chip" if unit == chip.cores + chip.clusters else owner
         return FaultError(f"{text}: semaphore {sem} of {owner}, around cycle {cycle}", where=f"program '{program.name}'")
@@ -91,21 +90,22 @@ def _fault(state: State, program: Program, chip: Chip) -> AthenaError:
 
 def _waits(state: State, x: int) -> str:
     """What the head of queue x waits for: semaphore, wanted and held."""
-    word = state.w[state.q[x, at.WORD0] + state.q[x, at.PC]]
+    queue = state.queues()[x]
+    word = state.w[queue[at.WORD0] + queue[at.PC]]
     pairs = [(int(word[c]) & 31, int(word[c + 1])) for c in (WAIT0, WAIT1)]
     if word[OP] == Op.SYNC:
         pairs += [(int(word[c]) & 31, int(word[c]) >> 8 & 255) for c in (P0, P1)]
-    base = int(state.q[x, at.SEMS])
-    parts = [f"semaphore {sem}: wants {n}, has {int(state.sems[base + sem])}" for sem, n in pairs if n]
+    values = state.m[int(queue[at.SEMS]) :: at.S_SIZE]
+    parts = [f"semaphore {sem}: wants {n}, has {int(values[sem])}" for sem, n in pairs if n]
     return "; ".join(parts) or "nothing"
 
 
 def _deadlock(state: State, program: Program, chip: Chip) -> DeadlockError:
-    q = state.q
+    q = state.queues()
     blocked = np.flatnonzero((q[:, at.DONE] == 0) & (q[:, at.RUN] < q[:, at.RUN_END]))
     lines = [f"{_place(state, int(x), chip)}: {_waits(state, int(x))}" for x in blocked[:LISTED_QUEUES]]
     more = f" … and {len(blocked) - LISTED_QUEUES} more" if len(blocked) > LISTED_QUEUES else ""
     return DeadlockError(
-        f"{len(blocked)} queues wait for ever after cycle {int(state.g[at.G_LAST])}: " + " | ".join(lines) + more,
+        f"{len(blocked)} queues wait for ever after cycle {int(state.m[at.G_LAST])}: " + " | ".join(lines) + more,
         where=f"program '{program.name}'",
     )

@@ -1,6 +1,6 @@
 """The event loop of the timing engine.
 
-In:  the engine's arrays (`athena.timing.setup`). Out: a status; state stays in the arrays, so that a call continues the last.
+In:  the engine's memory (`athena.timing.layout`), words, heap, trace. Out: a status; a further call goes on where the last stopped.
 Events of one cycle run in the order: completions, arriving signals, granules, tries to issue in tie order (queue number).
 """
 
@@ -9,26 +9,49 @@ from __future__ import annotations
 from numba import int64, njit
 
 from athena.isa.cycles import SETA_CYCLES
-from athena.isa.fields import OP, P0, P2, SEM_MAX, SIG0, Op, Queue
-from athena.timing.event_kernel import pop, send, settle, try_at
+from athena.isa.fields import (
+    OP,
+    P0,
+    P2,
+    SEM_MAX,
+    SIG0,
+    Op,
+    Queue,
+)
+from athena.timing.event_kernel import (
+    pop,
+    send,
+    settle,
+    try_at,
+)
 from athena.timing.layout import (
     AVAIL,
+    C_CALLS,
     C_CLUSTERS,
     C_CORES,
     C_FIXED,
     C_IN_FLIGHT,
     C_TRACE,
+    CALL_BYTES,
+    CALL_CYCLES,
+    CALL_RUNS,
+    CALL_SIZE,
+    CALLS_AT,
     CONTROL_END,
     COUNTS,
+    COUNTS_AT,
+    D_AT,
     D_COUNTS,
     D_CYCLES,
     D_DIR,
+    D_END,
     D_FAULT,
     D_L2,
     D_LATENCY,
     D_ZERO,
     DEPTH,
     DYNAMIC,
+    F_SIZE,
     FAULT_CALL,
     FAULT_LOOP,
     FAULT_NONE,
@@ -37,6 +60,8 @@ from athena.timing.layout import (
     FAULT_TIME,
     FAULTED,
     FINISHED,
+    FLIGHT,
+    FLIGHTS,
     G_EVENTS,
     G_FAULT,
     G_FAULT_ARG,
@@ -47,6 +72,8 @@ from athena.timing.layout import (
     GROW_HEAP,
     GROW_TRACE,
     HEAD_SLOT,
+    I_FIRST,
+    I_LAST,
     INFLIGHT,
     INJ_LEFT,
     KIND,
@@ -58,12 +85,15 @@ from athena.timing.layout import (
     N_LINK,
     NODE_HBM,
     NODE_L2,
+    NUMBER,
     PAYLOAD_MASK,
     PC,
     PHASE_COMPLETE,
     PHASE_GRANULE,
     PHASE_SHIFT,
     PHASE_SIGNAL,
+    Q_SIZE,
+    QUEUES_AT,
     READY,
     REASON,
     REASON_FETCH,
@@ -72,10 +102,15 @@ from athena.timing.layout import (
     REASON_UNIT,
     REPEAT,
     RUNNING,
+    S_CONSUMER,
+    S_SIZE,
+    SEMS_AT,
     STREAM,
     TIME_LIMIT_CYCLES,
     TIME_SHIFT,
     TRY_AT,
+    W_NODE,
+    W_NODE_ROW,
     WORD0,
 )
 from athena.timing.memory_kernel import begin_transfer, count_fixed, inject
@@ -99,223 +134,217 @@ MATRIX, VECTOR, HOST = int(Queue.MATRIX), int(Queue.VECTOR), int(Queue.HOST)
 
 
 @njit(cache=True)
-def _note(g, q, x, i, node_of_word, nodes, instances, trace, c, time):
-    """Book the issue of word i for its node and in the trace. Returns (node row, instance, trace row or -1)."""
-    node, instance = node_of(node_of_word[i], q[x, REPEAT], nodes)
-    instances[instance, 0] = min(instances[instance, 0], time)
-    row = -1
-    if c[C_TRACE]:
-        row = g[G_ROWS]
-        g[G_ROWS] = row + 1
-        trace[row, 0], trace[row, 1], trace[row, 2], trace[row, 3] = x, q[x, DYNAMIC], q[x, PC], time
-        trace[row, 5], trace[row, 6] = node_of_word[i], q[x, STREAM]
-    q[x, DYNAMIC] += 1
-    return node, instance, row
+def _is_control(op):
+    return op == SYNC or op == LOOP or op == SETA or op == END
 
 
 @njit(cache=True)
-def _control(
-    heap, g, q, x, w, i, node_of_word, aregs, bases, loops, released, c, core_at, runs, run_aregs, sections, scalars, counts,
-    nodes, instances, trace, time,
-):  # fmt: skip
+def _note(m, w, trace, i, p, time):
+    """Book the issue of word i in the trace. Returns the row, -1 if there is no trace."""
+    row = -1
+    if m[C_TRACE]:
+        row = m[G_ROWS]
+        m[G_ROWS] = row + 1
+        trace[row, 0], trace[row, 1] = m[p + NUMBER], m[p + DYNAMIC]
+        trace[row, 2], trace[row, 3] = m[p + PC], time
+        trace[row, 5], trace[row, 6] = w[i, W_NODE], m[p + STREAM]
+    m[p + DYNAMIC] += 1
+    return row
+
+
+@njit(cache=True)
+def _control(heap, m, w, trace, i, p, time):
     """Issue SYNC, LOOP, SETA or END at `time`. Returns a fault code."""
     op = w[i, OP]
-    cycles = SETA_CYCLES if op == SETA else 1
-    done = time + cycles
-    _, instance, row = _note(g, q, x, i, node_of_word, nodes, instances, trace, c, time)
+    done = time + (SETA_CYCLES if op == SETA else 1)
+    row = _note(m, w, trace, i, p, time)
     if row >= 0:
         trace[row, 4] = done
-    instances[instance, 1] = max(instances[instance, 1], done)
-    q[x, CONTROL_END] = done
-    q[x, REASON] = REASON_FETCH
-    g[G_LAST] = max(g[G_LAST], done)
-    for k in range(2):
-        code = w[i, SIG0 + k]
+    _, instance = node_of(m, w[i, W_NODE_ROW], m[p + REPEAT])
+    m[instance + I_FIRST] = min(m[instance + I_FIRST], time)
+    m[instance + I_LAST] = max(m[instance + I_LAST], done)
+    m[p + CONTROL_END] = done
+    m[p + REASON] = REASON_FETCH
+    m[G_LAST] = max(m[G_LAST], done)
+    for k in range(4 if op == SYNC else 2):
+        code = w[i, SIG0 + k] if k < 2 else w[i, P2 + k - 2] & 0xFFFF
         if code:
-            send(heap, g, q, x, c, core_at, code, target_mask(code, aregs, x), done)
-        code = w[i, P2 + k] & 0xFFFF if op == SYNC else 0
-        if code:
-            send(heap, g, q, x, c, core_at, code, target_mask(code, aregs, x), done)
+            send(heap, m, p, code, target_mask(m, p, code), done)
     if op == END:
-        if q[x, DEPTH] > 0:
+        if m[p + DEPTH] > 0:
             return FAULT_LOOP
-        head = next_run(g, q, x, aregs, bases, runs, run_aregs, sections, c, counts, time)
+        head = next_run(m, p, time)
         if head >= 0:
-            try_at(heap, g, q, x, head)
+            try_at(heap, m, p, head)
         return FAULT_NONE
-    iterations = count(w, i, q, x, aregs, scalars, 0) if op == LOOP else 0
+    iterations = count(m, w, i, p, 0) if op == LOOP else 0
     if op == SETA:
-        set_areg(w, i, q, x, aregs, scalars)
-    fault = advance(g, q, x, w, i, aregs, loops, released, c, iterations, time)
+        set_areg(m, w, i, p)
+    fault = advance(m, w, i, p, iterations, time)
     if fault == FAULT_NONE:
-        try_at(heap, g, q, x, max(done, q[x, AVAIL]))
+        try_at(heap, m, p, max(done, m[p + AVAIL]))
     return fault
 
 
 @njit(cache=True)
-def _unit_blocks(heap, g, q, x, c, time):
+def _unit_blocks(heap, m, p, time):
     """Whether the unit cannot take a word now; if so the queue is woken when it can."""
-    kind = q[x, KIND]
-    if q[x, READY] > time:
-        q[x, REASON] = REASON_UNIT
-        try_at(heap, g, q, x, q[x, READY])
+    kind = m[p + KIND]
+    if m[p + READY] > time:
+        m[p + REASON] = REASON_UNIT
+        try_at(heap, m, p, m[p + READY])
         return True
-    if kind != MATRIX and kind != VECTOR and kind != HOST and (q[x, INJ_LEFT] > 0 or q[x, INFLIGHT] >= c[C_IN_FLIGHT]):
-        q[x, REASON] = REASON_UNIT
+    if kind == MATRIX or kind == VECTOR or kind == HOST:
+        return False
+    if m[p + INJ_LEFT] > 0 or m[p + INFLIGHT] >= m[C_IN_FLIGHT]:
+        m[p + REASON] = REASON_UNIT
         return True
     return False
 
 
 @njit(cache=True)
-def _book(counts, nodes, node, d):
+def _book(m, node):
+    """Add the planned word's action counts to the totals and to its node."""
     for k in range(COUNTS):
-        counts[k] += d[D_COUNTS + k]
-    nodes[node, NODE_HBM] += d[D_COUNTS + N_HBMR] + d[D_COUNTS + N_HBMW]
-    nodes[node, NODE_L2] += d[D_COUNTS + N_L2R] + d[D_COUNTS + N_L2W]
+        m[COUNTS_AT + k] += m[D_COUNTS + k]
+    m[node + NODE_HBM] += m[D_COUNTS + N_HBMR] + m[D_COUNTS + N_HBMW]
+    m[node + NODE_L2] += m[D_COUNTS + N_L2R] + m[D_COUNTS + N_L2W]
 
 
 @njit(cache=True)
-def _closed_form(q, x, d, time):
+def _closed_form(m, p, time):
     """Completion of a word whose time is known at issue; sets when the unit takes the next word."""
-    kind = q[x, KIND]
+    kind, beats, last = m[p + KIND], m[D_CYCLES], m[p + LAST]
     if kind == MATRIX or kind == VECTOR or kind == HOST:
-        done = time + d[D_CYCLES]
-        q[x, READY] = done
-        return done
-    last = q[x, LAST]
-    if d[D_ZERO]:
+        m[p + READY] = time + beats
+        return time + beats
+    if m[D_ZERO]:
         return max(time + 1, last)
-    beats = d[D_CYCLES]
-    q[x, READY] = time + beats
-    if d[D_LATENCY] == 0:
+    m[p + READY] = time + beats
+    if m[D_LATENCY] == 0:
         return max(time + beats, last)
-    return max(time + beats + d[D_LATENCY], last + beats)
+    return max(time + beats + m[D_LATENCY], last + beats)
 
 
 @njit(cache=True)
-def _attempt(
-    heap, g, q, x, f, d, w, node_of_word, aregs, bases, loops, released, c, core_at, runs, run_aregs, sections, segments,
-    scalars, sems, counts, nodes, instances, trace, calls, servers, channels, banks, routes, window, edges, time,
-):  # fmt: skip
-    """Queue x tries to issue its head at `time`. Returns a fault code."""
-    q[x, TRY_AT] = -1
-    settle(q, x, time)
-    i = q[x, WORD0] + q[x, PC]
-    op = w[i, OP]
-    control = op == SYNC or op == LOOP or op == SETA or op == END
-    if not control and _unit_blocks(heap, g, q, x, c, time):
+def _demand(m, w, i, p):
+    """Plan word i. Returns a fault code."""
+    if m[p + KIND] != HOST:
+        plan(m, w, i, p)
+        return m[D_FAULT]
+    for place in range(D_AT, D_END):
+        m[place] = 0
+    number = w[i, P0]
+    if w[i, OP] != CALL:
+        return FAULT_OP
+    if number < 0 or number >= m[C_CALLS]:
+        return FAULT_CALL
+    call = m[CALLS_AT] + number * CALL_SIZE
+    m[D_CYCLES] = m[call + CALL_CYCLES]
+    m[D_COUNTS + N_LINK] = m[call + CALL_BYTES]
+    m[call + CALL_RUNS] += 1
+    return FAULT_NONE
+
+
+@njit(cache=True)
+def _attempt(heap, m, w, trace, p, time):
+    """Queue p tries to issue its head at `time`. Returns a fault code."""
+    m[p + TRY_AT] = -1
+    settle(m, p, time)
+    i = m[p + WORD0] + m[p + PC]
+    control = _is_control(w[i, OP])
+    if not control and _unit_blocks(heap, m, p, time):
         return FAULT_NONE
-    if not take_waits(w, i, q, x, sems):
-        q[x, REASON] = REASON_SEM
+    if not take_waits(m, w, i, p):
+        m[p + REASON] = REASON_SEM
         return FAULT_NONE
     if control:
-        return _control(
-            heap, g, q, x, w, i, node_of_word, aregs, bases, loops, released, c, core_at, runs, run_aregs, sections,
-            scalars, counts, nodes, instances, trace, time,
-        )  # fmt: skip
-    if q[x, KIND] == HOST:
-        call = w[i, P0]
-        if op != CALL or call < 0 or call >= len(calls):
-            return FAULT_OP if op != CALL else FAULT_CALL
-        d[:] = 0
-        d[D_CYCLES] = calls[call, 0]
-        d[D_COUNTS + N_LINK] = calls[call, 1]
-        calls[call, 2] += 1
+        return _control(heap, m, w, trace, i, p, time)
+    fault = _demand(m, w, i, p)
+    if fault:
+        return fault
+    if m[p + KIND] <= VECTOR and not ports_free(m, p):
+        give_waits(m, w, i, p)
+        m[p + REASON] = REASON_PORT
+        return FAULT_NONE
+    row = _note(m, w, trace, i, p, time)
+    node, instance = node_of(m, w[i, W_NODE_ROW], m[p + REPEAT])
+    m[instance + I_FIRST] = min(m[instance + I_FIRST], time)
+    m[p + REASON] = REASON_FETCH
+    _book(m, node)
+    at = enter(m, w, i, p, node, instance, row, time)
+    if m[C_FIXED] or m[D_DIR] + m[D_L2] == 0:
+        if m[D_DIR]:
+            count_fixed(m, p)
+        complete_at(heap, m, trace, p, at, _closed_form(m, p, time))
     else:
-        plan(d, w, i, q, x, aregs, bases, c, segments, scalars, c[C_CLUSTERS])
-        if d[D_FAULT]:
-            return d[D_FAULT]
-        if q[x, KIND] <= VECTOR and not ports_free(q, x, d, c[C_CORES]):
-            give_waits(w, i, q, x, sems)
-            q[x, REASON] = REASON_PORT
-            return FAULT_NONE
-    node, instance, row = _note(g, q, x, i, node_of_word, nodes, instances, trace, c, time)
-    q[x, REASON] = REASON_FETCH
-    _book(counts, nodes, node, d)
-    if c[C_FIXED] and d[D_DIR]:
-        count_fixed(g, q, x, d, c, routes, counts)
-    slot = enter(q, x, f, w, i, d, aregs, node, instance, row, time)
-    if c[C_FIXED] or d[D_DIR] + d[D_L2] == 0:
-        done = _closed_form(q, x, d, time)
-        complete_at(heap, g, q, x, f, slot, c, core_at, nodes, instances, trace, done)
-    else:
-        begin_transfer(q, x, d, c, window, time)
-        done = inject(heap, g, q, x, c, servers, channels, banks, routes, window, edges, counts, time)
+        begin_transfer(m, p, time)
+        done = inject(heap, m, p, time)
         if done >= 0:
-            complete_at(heap, g, q, x, f, slot, c, core_at, nodes, instances, trace, done)
-    fault = advance(g, q, x, w, i, aregs, loops, released, c, 0, time)
+            complete_at(heap, m, trace, p, at, done)
+    fault = advance(m, w, i, p, 0, time)
     if fault == FAULT_NONE:
-        head = max(time + 1, q[x, AVAIL])
-        following = w[q[x, WORD0] + q[x, PC], OP]
-        if following != SYNC and following != LOOP and following != SETA and following != END:
-            head = max(head, q[x, READY])
-        try_at(heap, g, q, x, head)
+        head = max(time + 1, m[p + AVAIL])
+        if not _is_control(w[m[p + WORD0] + m[p + PC], OP]):
+            head = max(head, m[p + READY])
+        try_at(heap, m, p, head)
     return fault
 
 
 @njit(cache=True)
-def _signal(heap, g, q, sems, consumers, target, time):
-    """A signal arrives. Returns a fault code."""
-    sems[target] += 1
-    if sems[target] > SEM_MAX:
-        g[G_FAULT_ARG] = target
+def _signal(heap, m, number, time):
+    """A signal arrives at a semaphore. Returns a fault code."""
+    place = m[SEMS_AT] + number * S_SIZE
+    m[place] += 1
+    if m[place] > SEM_MAX:
+        m[G_FAULT_ARG] = number
         return FAULT_OVERFLOW
-    x = consumers[target]
-    if x >= 0 and q[x, REASON] == REASON_SEM:
-        try_at(heap, g, q, x, time)
+    p = m[place + S_CONSUMER]
+    if p >= 0 and m[p + REASON] == REASON_SEM:
+        try_at(heap, m, p, time)
     return FAULT_NONE
 
 
-_MATRIX, _VECTOR, _CUBE = int64[:, ::1], int64[::1], int64[:, :, ::1]
+@njit(cache=True)
+def _granule(heap, m, trace, p, time):
+    """The next granule of the queue's transfer."""
+    done = inject(heap, m, p, time)
+    if done >= 0:
+        slot = (m[p + HEAD_SLOT] + m[p + INFLIGHT] - 1) % FLIGHTS
+        complete_at(heap, m, trace, p, p + FLIGHT + slot * F_SIZE, done)
+        if m[p + REASON] == REASON_UNIT:
+            try_at(heap, m, p, max(time, m[p + READY]))
 
 
-@njit(
-    int64(
-        int64, _VECTOR, _VECTOR, _MATRIX, _CUBE, _VECTOR, _MATRIX, _VECTOR, _MATRIX, _MATRIX, _MATRIX, _MATRIX, _VECTOR,
-        _VECTOR, _MATRIX, _MATRIX, _MATRIX, _MATRIX, _VECTOR, _VECTOR, _VECTOR, _VECTOR, _MATRIX, _MATRIX, _MATRIX, _MATRIX,
-        _VECTOR, _MATRIX, _MATRIX, _CUBE, _CUBE, _MATRIX,
-    ),
-    cache=True,
-)  # fmt: skip
-def run(
-    stop, heap, g, q, f, d, w, node_of_word, aregs, bases, loops, released, c, core_at, runs, run_aregs, sections, segments,
-    scalars, sems, consumers, counts, nodes, instances, trace, calls, servers, channels, banks, routes, window, edges,
-):  # fmt: skip
+@njit(int64(int64, int64[::1], int64[::1], int64[:, ::1], int64[:, ::1]), cache=True)
+def run(stop, heap, m, w, trace):
     """Process events until `stop` events, the end, a fault, or an array that must grow. Returns the status."""
-    room = 8 * (c[C_CORES] + c[C_CLUSTERS]) + 64
-    while g[G_HEAP] > 0:
-        if g[G_EVENTS] >= stop:
+    room = 8 * (m[C_CORES] + m[C_CLUSTERS]) + 64
+    while m[G_HEAP] > 0:
+        if m[G_EVENTS] >= stop:
             return RUNNING
-        if g[G_HEAP] + room > len(heap):
+        if m[G_HEAP] + room > len(heap):
             return GROW_HEAP
-        if c[C_TRACE] and g[G_ROWS] >= len(trace):
+        if m[C_TRACE] and m[G_ROWS] >= len(trace):
             return GROW_TRACE
-        key = pop(heap, g)
-        g[G_EVENTS] += 1
+        key = pop(heap, m)
+        m[G_EVENTS] += 1
         time = key >> TIME_SHIFT
         phase = key >> PHASE_SHIFT & 3
-        x = key & PAYLOAD_MASK
+        number = key & PAYLOAD_MASK
+        p = m[QUEUES_AT] + number * Q_SIZE
         fault = FAULT_NONE
         if time > TIME_LIMIT_CYCLES:
             fault = FAULT_TIME
         elif phase == PHASE_COMPLETE:
-            finish(heap, g, q, x, f, c[C_CORES], time)
+            finish(heap, m, p, time)
         elif phase == PHASE_SIGNAL:
-            fault = _signal(heap, g, q, sems, consumers, x, time)
-            x = consumers[x]
+            fault = _signal(heap, m, number, time)
         elif phase == PHASE_GRANULE:
-            done = inject(heap, g, q, x, c, servers, channels, banks, routes, window, edges, counts, time)
-            if done >= 0:
-                slot = (q[x, HEAD_SLOT] + q[x, INFLIGHT] - 1) % f.shape[1]
-                complete_at(heap, g, q, x, f, slot, c, core_at, nodes, instances, trace, done)
-                if q[x, REASON] == REASON_UNIT:
-                    try_at(heap, g, q, x, max(time, q[x, READY]))
+            _granule(heap, m, trace, p, time)
         else:
-            fault = _attempt(
-                heap, g, q, x, f, d, w, node_of_word, aregs, bases, loops, released, c, core_at, runs, run_aregs, sections,
-                segments, scalars, sems, counts, nodes, instances, trace, calls, servers, channels, banks, routes, window, edges, time,
-            )  # fmt: skip
+            fault = _attempt(heap, m, w, trace, p, time)
         if fault != FAULT_NONE:
-            g[G_FAULT], g[G_FAULT_QUEUE], g[G_LAST] = fault, x, max(g[G_LAST], time)
+            m[G_FAULT], m[G_FAULT_QUEUE], m[G_LAST] = fault, number, max(m[G_LAST], time)
             return FAULTED
     return FINISHED

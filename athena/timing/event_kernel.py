@@ -11,6 +11,9 @@ from athena.isa.fields import (
     CHIP_SEMS,
     CLUSTER_SEMS,
     CORE_SEMS,
+    S_CLUSTER,
+    S_CORE,
+    Queue,
     Sig,
 )
 from athena.timing.layout import (
@@ -21,11 +24,15 @@ from athena.timing.layout import (
     C_CORES,
     C_HOP,
     C_MESH_COLS,
+    C_SCALARS,
     C_SIGNAL,
     CLUSTER,
     CONTROL_END,
+    CORES_AT,
     G_HEAP,
     INFLIGHT,
+    KIND,
+    NUMBER,
     PHASE_SHIFT,
     PHASE_SIGNAL,
     PHASE_TRY,
@@ -33,27 +40,32 @@ from athena.timing.layout import (
     REASON_DONE,
     REASON_FETCH,
     REASON_SEM,
+    S_SIZE,
     SEMS,
+    SEMS_AT,
     STALL_FETCH,
     STALL_PORT,
     STALL_SEM,
     TIME_SHIFT,
     TRY_AT,
+    UNIT,
 )
 
 if not CORE_SEMS == CLUSTER_SEMS == CHIP_SEMS:
     raise AssertionError("semaphores are numbered as unit * CORE_SEMS + semaphore")
 
 SELF, CORES_OF_CLUSTER, CDMA, ALL_CORES = int(Sig.SELF), int(Sig.CORES_OF_CLUSTER), int(Sig.CDMA), int(Sig.ALL_CORES)
+MASK_BITS = 48  # bits of an areg: masks name clusters 0 to 47
+CDMA_IN = int(Queue.CDMA_IN)
 CDMA_MASK, CORES_MASK, CHIP = int(Sig.CDMA_MASK), int(Sig.CORES_MASK), int(Sig.CHIP)
 
 
 @njit(cache=True)
-def push(heap, g, time, phase, payload):
+def push(heap, m, time, phase, payload):
     """Add an event; the caller has made sure that there is room."""
     key = time << TIME_SHIFT | phase << PHASE_SHIFT | payload
-    at = g[G_HEAP]
-    g[G_HEAP] = at + 1
+    at = m[G_HEAP]
+    m[G_HEAP] = at + 1
     while at > 0:
         parent = (at - 1) >> 2
         above = heap[parent]
@@ -65,11 +77,11 @@ def push(heap, g, time, phase, payload):
 
 
 @njit(cache=True)
-def pop(heap, g):
+def pop(heap, m):
     """Take the earliest event off the 4-ary heap."""
     top = heap[0]
-    size = g[G_HEAP] - 1
-    g[G_HEAP] = size
+    size = m[G_HEAP] - 1
+    m[G_HEAP] = size
     key = heap[size]
     at = 0
     while True:
@@ -92,76 +104,84 @@ def pop(heap, g):
 
 
 @njit(cache=True)
-def try_at(heap, g, q, x, time):
-    """Let queue x try to issue its head at `time`; at most one try a queue is pending."""
-    if q[x, TRY_AT] < 0:
-        q[x, TRY_AT] = time
-        push(heap, g, time, PHASE_TRY, x)
+def try_at(heap, m, p, time):
+    """Let the queue try to issue its head at `time`; at most one try a queue is pending."""
+    if m[p + TRY_AT] < 0:
+        m[p + TRY_AT] = time
+        push(heap, m, time, PHASE_TRY, m[p + NUMBER])
 
 
 @njit(cache=True)
-def settle(q, x, time):
+def settle(m, p, time):
     """Book the time since the last booking as busy or as a stall with the reason that held since then."""
-    since = q[x, ACCOUNTED]
+    since = m[p + ACCOUNTED]
     if time <= since:
         return
-    q[x, ACCOUNTED] = time
-    if q[x, INFLIGHT] > 0:
-        q[x, BUSY] += time - since
+    m[p + ACCOUNTED] = time
+    if m[p + INFLIGHT] > 0:
+        m[p + BUSY] += time - since
         return
-    control = min(time, q[x, CONTROL_END])
+    control = min(time, m[p + CONTROL_END])
     if control > since:
-        q[x, BUSY] += control - since
+        m[p + BUSY] += control - since
         since = control
-    reason = q[x, REASON]
+    reason = m[p + REASON]
     if reason == REASON_FETCH:
-        q[x, STALL_FETCH] += time - since
+        m[p + STALL_FETCH] += time - since
     elif reason == REASON_SEM:
-        q[x, STALL_SEM] += time - since
+        m[p + STALL_SEM] += time - since
     elif reason != REASON_DONE:
-        q[x, STALL_PORT] += time - since
+        m[p + STALL_PORT] += time - since
 
 
 @njit(cache=True)
-def hops(c, a, b):
+def hops(m, a, b):
     """Mesh links between clusters a and b by XY routing."""
-    cols = c[C_MESH_COLS]
+    cols = m[C_MESH_COLS]
     return abs(a // cols - b // cols) + abs(a % cols - b % cols)
 
 
 @njit(cache=True)
-def _to_cores(heap, g, c, core_at, origin, cluster, mask, time, sem):
+def _to_cores(heap, m, origin, cluster, mask, time, sem):
     """Signal the cores of a cluster whose bit is set in `mask`."""
-    size = c[C_CLUSTER_CORES]
-    at = time + c[C_SIGNAL] + hops(c, origin, cluster) * c[C_HOP]
+    size = m[C_CLUSTER_CORES]
+    at = time + m[C_SIGNAL] + hops(m, origin, cluster) * m[C_HOP]
     for slot in range(size):
-        core = core_at[cluster * size + slot]
+        core = m[m[CORES_AT] + cluster * size + slot]
         if core >= 0 and mask >> slot & 1:
-            push(heap, g, at, PHASE_SIGNAL, core * CORE_SEMS + sem)
+            push(heap, m, at, PHASE_SIGNAL, core * CORE_SEMS + sem)
 
 
 @njit(cache=True)
-def send(heap, g, q, x, c, core_at, code, mask, time):
-    """Put the arrivals of one signal, sent at `time` by queue x, on the heap. `mask`: value of the areg that its target names."""
+def send(heap, m, p, code, mask, time):
+    """Put the arrivals of one signal, sent at `time` by the queue, on the heap. `mask`: value of the areg that its target names."""
     kind = code >> 13
     sem = code & 31
-    own = q[x, CLUSTER]
-    clusters = c[C_CLUSTERS]
+    own = m[p + CLUSTER]
+    clusters = m[C_CLUSTERS]
     if kind == SELF:
-        push(heap, g, time + 1, PHASE_SIGNAL, q[x, SEMS] + sem)
+        push(heap, m, time + 1, PHASE_SIGNAL, (m[p + SEMS] - m[SEMS_AT]) // S_SIZE + sem)
     elif kind == CORES_OF_CLUSTER:
-        _to_cores(heap, g, c, core_at, own, own, code >> 5 & 255, time, sem)
+        _to_cores(heap, m, own, own, code >> 5 & 255, time, sem)
     elif kind == CDMA:
-        push(heap, g, time + c[C_SIGNAL], PHASE_SIGNAL, (c[C_CORES] + own) * CORE_SEMS + sem)
+        push(heap, m, time + m[C_SIGNAL], PHASE_SIGNAL, (m[C_CORES] + own) * CORE_SEMS + sem)
     elif kind == ALL_CORES or kind == CORES_MASK:
         for cluster in range(clusters):
-            if kind == ALL_CORES or (cluster < 48 and mask >> cluster & 1):
-                _to_cores(heap, g, c, core_at, own, cluster, 255, time, sem)
+            if kind == ALL_CORES or (cluster < MASK_BITS and mask >> cluster & 1):
+                _to_cores(heap, m, own, cluster, 255, time, sem)
     elif kind == CDMA_MASK:
-        for cluster in range(min(clusters, 48)):
+        for cluster in range(min(clusters, MASK_BITS)):
             if mask >> cluster & 1:
-                at = time + c[C_SIGNAL] + hops(c, own, cluster) * c[C_HOP]
-                push(heap, g, at, PHASE_SIGNAL, (c[C_CORES] + cluster) * CORE_SEMS + sem)
+                at = time + m[C_SIGNAL] + hops(m, own, cluster) * m[C_HOP]
+                push(heap, m, at, PHASE_SIGNAL, (m[C_CORES] + cluster) * CORE_SEMS + sem)
     elif kind == CHIP:
-        at = time + c[C_SIGNAL] + hops(c, own, 0) * c[C_HOP]
-        push(heap, g, at, PHASE_SIGNAL, (c[C_CORES] + clusters) * CORE_SEMS + sem)
+        at = time + m[C_SIGNAL] + hops(m, own, 0) * m[C_HOP]
+        push(heap, m, at, PHASE_SIGNAL, (m[C_CORES] + clusters) * CORE_SEMS + sem)
+
+
+@njit(cache=True)
+def scalar(m, p, which):
+    """Launch scalar S[which] as queue p sees it."""
+    if which == S_CORE:
+        return m[p + UNIT] if m[p + KIND] < CDMA_IN else 0
+    return m[p + CLUSTER] if which == S_CLUSTER else m[C_SCALARS + which]

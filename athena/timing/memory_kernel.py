@@ -10,15 +10,17 @@ reorders around bank conflicts); a bank is busy from activation to the end of th
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
-from athena.isa.fields import Queue
-from athena.timing.event_kernel import push
+from athena.timing.event_kernel import (
+    push,
+)
 from athena.timing.layout import (
     ATOM_BYTES,
     B_FREE,
     B_ROW,
+    B_SIZE,
+    BANKS_AT,
     C_BANKS,
     C_CHANNEL_BITS,
     C_CHANNEL_RATE,
@@ -35,14 +37,19 @@ from athena.timing.layout import (
     C_PORT_RATE,
     C_REFRESH,
     C_REFRESH_EVERY,
+    C_RING,
+    C_ROUTE,
     C_ROW_BYTES,
     C_TURN,
     CH_EDGE,
     CH_FREE,
     CH_READ,
     CH_REFRESH,
+    CH_SIZE,
     CH_WRITTEN,
+    CHANNELS_AT,
     CLUSTER,
+    COUNTS_AT,
     D_ADDR,
     D_BSTRIDE,
     D_BYTES,
@@ -59,6 +66,8 @@ from athena.timing.layout import (
     DIR_WRITE,
     E_BYTES,
     E_FINISH,
+    E_SIZE,
+    EDGES_AT,
     G_HBM_TICKS,
     GRANULE_BYTES,
     GRANULES,
@@ -69,6 +78,7 @@ from athena.timing.layout import (
     INJ_POS,
     INJ_SIZE,
     LAST,
+    LINKS_USED_AT,
     M_ADDR,
     M_BSTRIDE,
     M_BYTES,
@@ -82,20 +92,25 @@ from athena.timing.layout import (
     M_STRIDE,
     M_TABLE,
     N_HOPS,
+    NUMBER,
     PHASE_GRANULE,
     RATE_SHIFT,
     READY,
+    ROUTES_AT,
+    SERVERS_AT,
     TICKS,
     W_BYTES,
     W_FINISH,
+    W_SIZE,
     WIN_BYTES,
     WIN_COUNT,
     WIN_HEAD,
     WIN_LIMIT,
+    WINDOW,
     WRITE_BATCH_BYTES,
 )
 
-CDMA_IN = int(Queue.CDMA_IN)
+MASK_BITS = 48  # bits of an areg: masks name clusters 0 to 47
 SPREAD = 0x9E3779B1  # odd multiplier that stands for the row numbers of a COPYX, which timing does not know
 
 
@@ -108,21 +123,22 @@ def cost(size, rate):
 
 
 @njit(cache=True)
-def book(servers, server, arrive, ticks):
+def book(m, server, arrive, ticks):
     """Book `ticks` at a server from `arrive` on; returns when they end."""
-    end = max(servers[server], arrive) + ticks
-    servers[server] = end
+    place = m[SERVERS_AT] + server
+    end = max(m[place], arrive) + ticks
+    m[place] = end
     return end
 
 
 @njit(cache=True)
-def channel_of(c, chunk):
+def channel_of(m, chunk):
     """Channel of an interleave chunk: its low address bits XOR the folded higher ones (a rotation if channels is no power of two)."""
-    channels = c[C_CHANNELS]
+    channels = m[C_CHANNELS]
     if channels == 1:
         return 0
-    group, bits = chunk // channels, c[C_CHANNEL_BITS]
-    fold = np.int64(0)
+    group, bits = chunk // channels, m[C_CHANNEL_BITS]
+    fold = 0
     rest = group
     while rest > 0:
         fold ^= rest
@@ -133,9 +149,9 @@ def channel_of(c, chunk):
 
 
 @njit(cache=True)
-def after_refresh(c, phase, start, work):
+def after_refresh(m, phase, start, work):
     """When `work` ticks begun at `start` end, if refresh windows block the channel every interval, first at `phase`."""
-    every, blocked = c[C_REFRESH_EVERY], c[C_REFRESH]
+    every, blocked = m[C_REFRESH_EVERY], m[C_REFRESH]
     if every == 0 or blocked == 0:
         return start + work
     into = (start - phase) % every
@@ -151,50 +167,51 @@ def after_refresh(c, phase, start, work):
 
 
 @njit(cache=True)
-def _bus(g, c, channels, ch, arrive, size, write):
+def _bus(m, ch, arrive, size, write):
     """Book a channel's data bus; a batch of writes between reads turns it around twice."""
-    ticks = cost(size, c[C_CHANNEL_RATE])
-    g[G_HBM_TICKS] += ticks
+    channel = m[CHANNELS_AT] + ch * CH_SIZE
+    ticks = cost(size, m[C_CHANNEL_RATE])
+    m[G_HBM_TICKS] += ticks
     if write:
-        channels[ch, CH_WRITTEN] += size
-        if channels[ch, CH_WRITTEN] >= WRITE_BATCH_BYTES:
-            ticks += 2 * c[C_TURN] * channels[ch, CH_READ]
-            channels[ch, CH_READ] = 0
-            channels[ch, CH_WRITTEN] %= WRITE_BATCH_BYTES
+        m[channel + CH_WRITTEN] += size
+        if m[channel + CH_WRITTEN] >= WRITE_BATCH_BYTES:
+            ticks += 2 * m[C_TURN] * m[channel + CH_READ]
+            m[channel + CH_READ] = 0
+            m[channel + CH_WRITTEN] %= WRITE_BATCH_BYTES
     else:
-        channels[ch, CH_READ] = 1
-    start = max(arrive, channels[ch, CH_FREE])
-    end = after_refresh(c, channels[ch, CH_REFRESH], start, ticks)
-    channels[ch, CH_FREE] = end
+        m[channel + CH_READ] = 1
+    start = max(arrive, m[channel + CH_FREE])
+    end = after_refresh(m, m[channel + CH_REFRESH], start, ticks)
+    m[channel + CH_FREE] = end
     return end
 
 
 @njit(cache=True)
-def _share(g, c, channels, banks, edges, ch, chunk, offset, size, arrive, write):
+def _share(m, ch, chunk, offset, size, arrive, write):
     """Book `size` bytes in one channel, starting at byte `offset` of interleave chunk `chunk`."""
     padded = -(-(offset % ATOM_BYTES + size) // ATOM_BYTES) * ATOM_BYTES
-    end = _bus(g, c, channels, ch, arrive, padded, write)
-    local = chunk // c[C_CHANNELS] * c[C_INTERLEAVE] + offset
-    page = local // c[C_ROW_BYTES]
-    per = c[C_BANKS]
+    end = _bus(m, ch, arrive, padded, write)
+    local = chunk // m[C_CHANNELS] * m[C_INTERLEAVE] + offset
+    page = local // m[C_ROW_BYTES]
+    per = m[C_BANKS]
     row = page // per
-    bank = ch * per + (page + row) % per
-    ready = max(arrive, banks[bank, B_FREE])
-    if banks[bank, B_ROW] != row:
-        ready += c[C_MISS]
-        banks[bank, B_ROW] = row
-    first = min(padded, c[C_ROW_BYTES])
-    end = max(end, ready + cost(first, c[C_CHANNEL_RATE]))
-    banks[bank, B_FREE] = ready + cost(first, c[C_CHANNEL_RATE])
-    edge = channels[ch, CH_EDGE]
-    edges[edge, E_BYTES] += size
-    edges[edge, E_FINISH] = max(edges[edge, E_FINISH], end)
+    bank = m[BANKS_AT] + (ch * per + (page + row) % per) * B_SIZE
+    ready = max(arrive, m[bank + B_FREE])
+    if m[bank + B_ROW] != row:
+        ready += m[C_MISS]
+        m[bank + B_ROW] = row
+    first = min(padded, m[C_ROW_BYTES])
+    end = max(end, ready + cost(first, m[C_CHANNEL_RATE]))
+    m[bank + B_FREE] = ready + cost(first, m[C_CHANNEL_RATE])
+    edge = m[EDGES_AT] + m[m[CHANNELS_AT] + ch * CH_SIZE + CH_EDGE] * E_SIZE
+    m[edge + E_BYTES] += size
+    m[edge + E_FINISH] = max(m[edge + E_FINISH], end)
 
 
 @njit(cache=True)
-def _piece(g, c, channels, banks, edges, at, size, arrive, write):
+def _piece(m, at, size, arrive, write):
     """Book a contiguous piece of memory, each channel for its share."""
-    interleave, count = c[C_INTERLEAVE], c[C_CHANNELS]
+    interleave, count = m[C_INTERLEAVE], m[C_CHANNELS]
     first = at // interleave
     last = (at + size - 1) // interleave
     chunks = last - first + 1
@@ -203,7 +220,7 @@ def _piece(g, c, channels, banks, edges, at, size, arrive, write):
             offset = at % interleave
             part = min(size, interleave - offset)
             chunk = at // interleave
-            _share(g, c, channels, banks, edges, channel_of(c, chunk), chunk, offset, part, arrive, write)
+            _share(m, channel_of(m, chunk), chunk, offset, part, arrive, write)
             at += part
             size -= part
         return
@@ -211,182 +228,195 @@ def _piece(g, c, channels, banks, edges, at, size, arrive, write):
     for j in range(count):
         chunk = first + j
         part = whole + (1 if j < rest else 0)
-        _share(g, c, channels, banks, edges, channel_of(c, chunk), chunk, 0, part, arrive, write)
+        _share(m, channel_of(m, chunk), chunk, 0, part, arrive, write)
 
 
 @njit(cache=True)
-def _scattered(g, c, channels, edges, pieces, piece, size, arrive, write):
+def _scattered(m, pieces, piece, size, arrive, write):
     """Book many small pieces: spread evenly over channels and banks, a row miss each."""
-    count = c[C_CHANNELS]
+    count = m[C_CHANNELS]
     padded = pieces * (-(-piece // ATOM_BYTES) * ATOM_BYTES)
     whole, rest = size // count, size % count
     misses = -(-pieces // count)
-    rows_ticks = misses * (c[C_MISS] + cost(piece, c[C_CHANNEL_RATE])) // c[C_BANKS]
+    rows_ticks = misses * (m[C_MISS] + cost(piece, m[C_CHANNEL_RATE])) // m[C_BANKS]
     for ch in range(count):
-        end = _bus(g, c, channels, ch, arrive, max(padded, size) // count, write)
-        edge = channels[ch, CH_EDGE]
-        edges[edge, E_BYTES] += whole + (1 if ch < rest else 0)
-        edges[edge, E_FINISH] = max(edges[edge, E_FINISH], max(end, arrive + c[C_MISS] + rows_ticks))
+        end = _bus(m, ch, arrive, max(padded, size) // count, write)
+        edge = m[EDGES_AT] + m[m[CHANNELS_AT] + ch * CH_SIZE + CH_EDGE] * E_SIZE
+        m[edge + E_BYTES] += whole + (1 if ch < rest else 0)
+        m[edge + E_FINISH] = max(m[edge + E_FINISH], max(end, arrive + m[C_MISS] + rows_ticks))
 
 
 @njit(cache=True)
-def _channels(g, q, x, c, channels, banks, edges, pos, size, arrive, write):
+def _channels(m, p, pos, size, arrive, write):
     """Book the HBM side of bytes [pos, pos + size) of the queue's transfer."""
-    row, rows, table = q[x, M_ROW], q[x, M_ROWS], q[x, M_TABLE]
+    row, rows, table = m[p + M_ROW], m[p + M_ROWS], m[p + M_TABLE]
     pieces = (pos + size - 1) // row - pos // row + 1
-    chunks = 1 + row // c[C_INTERLEAVE]
-    if pieces > 1 and pieces * chunks > 2 * c[C_CHANNELS]:
-        _scattered(g, c, channels, edges, pieces, min(row, size), size, arrive, write)
+    chunks = 1 + row // m[C_INTERLEAVE]
+    if pieces > 1 and pieces * chunks > 2 * m[C_CHANNELS]:
+        _scattered(m, pieces, min(row, size), size, arrive, write)
         return
     while size > 0:
         number, offset = pos // row, pos % row
         part = min(size, row - offset)
         if table > 0:
-            at = q[x, M_ADDR] + number * SPREAD % table * q[x, M_PITCH] + offset
+            at = m[p + M_ADDR] + number * SPREAD % table * m[p + M_PITCH] + offset
         else:
-            at = q[x, M_ADDR] + number // rows * q[x, M_BSTRIDE] + number % rows * q[x, M_STRIDE] + offset
-        _piece(g, c, channels, banks, edges, at, part, arrive, write)
+            at = m[p + M_ADDR] + number // rows * m[p + M_BSTRIDE] + number % rows * m[p + M_STRIDE] + offset
+        _piece(m, at, part, arrive, write)
         pos += part
         size -= part
 
 
 @njit(cache=True)
-def _tree(c, servers, routes, edges, edge, mask, arrive, counts):
+def _route(m, row, edge):
+    """Place of a route: its length, then its links."""
+    return m[ROUTES_AT] + (row * m[C_EDGES] + edge) * m[C_ROUTE]
+
+
+@njit(cache=True)
+def _tree(m, edge, mask, arrive):
     """Book the links of a multicast from one memory edge: each link of the union of the routes carries the bytes once."""
-    clusters = c[C_CLUSTERS]
-    used = np.zeros(4 * clusters, np.int64)
-    size, finish = edges[edge, E_BYTES], edges[edge, E_FINISH]
-    ticks = cost(size, c[C_LINK_RATE])
+    clusters = m[C_CLUSTERS]
+    used = m[LINKS_USED_AT]
+    for link in range(4 * clusters):
+        m[used + link] = 0
+    share = m[EDGES_AT] + edge * E_SIZE
+    size, finish = m[share + E_BYTES], m[share + E_FINISH]
+    ticks = cost(size, m[C_LINK_RATE])
     end = finish
-    for cluster in range(min(clusters, 48)):
+    for cluster in range(min(clusters, MASK_BITS)):
         if mask >> cluster & 1:
-            length = routes[cluster, edge, 0]
+            route = _route(m, cluster, edge)
+            length = m[route]
             for k in range(1, length + 1):
-                link = routes[cluster, edge, k]
-                if used[link] == 0:
-                    used[link] = book(servers, 3 * clusters + link, arrive, ticks)
-                    counts[N_HOPS] += size
-                end = max(end, used[link])
-            end = max(end, finish + length * c[C_HOP] * TICKS)
+                link = m[route + k]
+                if m[used + link] == 0:
+                    m[used + link] = book(m, 3 * clusters + link, arrive, ticks)
+                    m[COUNTS_AT + N_HOPS] += size
+                end = max(end, m[used + link])
+            end = max(end, finish + length * m[C_HOP] * TICKS)
     return end
 
 
 @njit(cache=True)
-def _links(c, servers, routes, edges, edge, route, arrive, counts):
+def _links(m, edge, route, arrive):
     """Book the links between one memory edge and a cluster; returns the finish at the far end."""
-    size, end = edges[edge, E_BYTES], edges[edge, E_FINISH]
-    length = routes[route, edge, 0]
-    ticks = cost(size, c[C_LINK_RATE])
+    share = m[EDGES_AT] + edge * E_SIZE
+    size, end = m[share + E_BYTES], m[share + E_FINISH]
+    way = _route(m, route, edge)
+    length = m[way]
+    ticks = cost(size, m[C_LINK_RATE])
     for k in range(1, length + 1):
-        end = max(end, book(servers, 3 * c[C_CLUSTERS] + routes[route, edge, k], arrive, ticks))
-    counts[N_HOPS] += size * length
-    return end + length * c[C_HOP] * TICKS
+        end = max(end, book(m, 3 * m[C_CLUSTERS] + m[way + k], arrive, ticks))
+    m[COUNTS_AT + N_HOPS] += size * length
+    return end + length * m[C_HOP] * TICKS
 
 
 @njit(cache=True)
-def _memory(g, q, x, c, servers, channels, banks, routes, edges, counts, size, at):
+def _memory(m, p, size, at):
     """Book memory, mesh and cluster ports for a granule injected at tick `at`; returns when its bytes are visible."""
-    write = q[x, M_DIR] == DIR_WRITE
-    clusters, cluster, mask = c[C_CLUSTERS], q[x, CLUSTER], q[x, M_MASK]
-    request = c[C_HBM_LATENCY] // 2 * TICKS
+    write = m[p + M_DIR] == DIR_WRITE
+    clusters, cluster, mask = m[C_CLUSTERS], m[p + CLUSTER], m[p + M_MASK]
+    request = m[C_HBM_LATENCY] // 2 * TICKS
     arrive = at + request
-    for edge in range(c[C_EDGES]):
-        edges[edge, E_BYTES] = 0
-        edges[edge, E_FINISH] = 0
-    _channels(g, q, x, c, channels, banks, edges, q[x, INJ_POS], size, arrive, write)
+    for edge in range(m[C_EDGES]):
+        share = m[EDGES_AT] + edge * E_SIZE
+        m[share + E_BYTES] = 0
+        m[share + E_FINISH] = 0
+    _channels(m, p, m[p + INJ_POS], size, arrive, write)
     end = arrive
-    for edge in range(c[C_EDGES]):
-        if edges[edge, E_BYTES] > 0:
+    for edge in range(m[C_EDGES]):
+        if m[m[EDGES_AT] + edge * E_SIZE + E_BYTES] > 0:
             if mask:
-                end = max(end, _tree(c, servers, routes, edges, edge, mask, arrive, counts))
+                end = max(end, _tree(m, edge, mask, arrive))
             else:
                 route = cluster + clusters if write else cluster
-                end = max(end, _links(c, servers, routes, edges, edge, route, arrive, counts))
-    ticks = cost(size, c[C_PORT_RATE])
+                end = max(end, _links(m, edge, route, arrive))
+    ticks = cost(size, m[C_PORT_RATE])
     if mask:
-        for receiver in range(min(clusters, 48)):
+        for receiver in range(min(clusters, MASK_BITS)):
             if mask >> receiver & 1:
-                end = max(end, book(servers, receiver, arrive, ticks))
-                end = max(end, book(servers, 2 * clusters + receiver, arrive, cost(size, c[C_L2_RATE])))
+                end = max(end, book(m, receiver, arrive, ticks))
+                end = max(end, book(m, 2 * clusters + receiver, arrive, cost(size, m[C_L2_RATE])))
     else:
-        end = max(end, book(servers, cluster + clusters if write else cluster, arrive, ticks))
-    return end + c[C_HBM_LATENCY] * TICKS - request
+        end = max(end, book(m, cluster + clusters if write else cluster, arrive, ticks))
+    return end + m[C_HBM_LATENCY] * TICKS - request
 
 
 @njit(cache=True)
-def begin_transfer(q, x, d, c, window, time):
-    """Load the demand d of a word into its queue's injector, contiguous rows and blocks merged."""
-    size, row, rows = d[D_BYTES], d[D_ROW], d[D_ROWS]
+def begin_transfer(m, p, time):
+    """Load the demand D_… of a word into its queue's injector, contiguous rows and blocks merged."""
+    size, row, rows = m[D_BYTES], m[D_ROW], m[D_ROWS]
     blocks = size // (row * rows)
-    if d[D_TABLE] == 0:
-        if rows == 1 or d[D_STRIDE] == row:
+    if m[D_TABLE] == 0:
+        if rows == 1 or m[D_STRIDE] == row:
             row, rows = row * rows, 1
-        if rows == 1 and (blocks == 1 or d[D_BSTRIDE] == row):
+        if rows == 1 and (blocks == 1 or m[D_BSTRIDE] == row):
             row = row * blocks
-    q[x, M_BYTES], q[x, M_ROW], q[x, M_ROWS] = size, row, rows
-    q[x, M_ADDR], q[x, M_STRIDE], q[x, M_BSTRIDE] = d[D_ADDR], d[D_STRIDE], d[D_BSTRIDE]
-    q[x, M_DIR], q[x, M_L2], q[x, M_MASK] = d[D_DIR], d[D_L2], d[D_MASK]
-    q[x, M_TABLE], q[x, M_PITCH] = d[D_TABLE], d[D_PITCH]
-    q[x, M_LATENCY] = c[C_HBM_LATENCY] if d[D_DIR] else c[C_L2_LATENCY]
-    q[x, INJ_LEFT], q[x, INJ_POS], q[x, INJ_FINISH] = size, 0, 0
-    q[x, INJ_SIZE] = max(GRANULE_BYTES, -(-size // GRANULES))
-    q[x, INJ_BEATS] = d[D_CYCLES] * TICKS
-    q[x, INJ_AT] = max(q[x, INJ_AT], time * TICKS)
-    _make_room(q, x, window, min(size, q[x, INJ_SIZE]))
+    m[p + M_BYTES], m[p + M_ROW], m[p + M_ROWS] = size, row, rows
+    m[p + M_ADDR], m[p + M_STRIDE], m[p + M_BSTRIDE] = m[D_ADDR], m[D_STRIDE], m[D_BSTRIDE]
+    m[p + M_DIR], m[p + M_L2], m[p + M_MASK] = m[D_DIR], m[D_L2], m[D_MASK]
+    m[p + M_TABLE], m[p + M_PITCH] = m[D_TABLE], m[D_PITCH]
+    m[p + M_LATENCY] = m[C_HBM_LATENCY] if m[D_DIR] else m[C_L2_LATENCY]
+    m[p + INJ_LEFT], m[p + INJ_POS], m[p + INJ_FINISH] = size, 0, 0
+    m[p + INJ_SIZE] = max(GRANULE_BYTES, -(-size // GRANULES))
+    m[p + INJ_BEATS] = m[D_CYCLES] * TICKS
+    m[p + INJ_AT] = max(m[p + INJ_AT], time * TICKS)
+    _make_room(m, p, min(size, m[p + INJ_SIZE]))
 
 
 @njit(cache=True)
-def _make_room(q, x, window, size):
+def _make_room(m, p, size):
     """Delay the next granule until the bytes that the queue has outstanding leave room for it."""
-    ring = window.shape[1]
-    while q[x, WIN_COUNT] > 0 and (q[x, WIN_BYTES] > q[x, WIN_LIMIT] + size or q[x, WIN_COUNT] == ring):
-        head = q[x, WIN_HEAD]
-        q[x, INJ_AT] = max(q[x, INJ_AT], window[x, head, W_FINISH])
-        q[x, WIN_BYTES] -= window[x, head, W_BYTES]
-        q[x, WIN_HEAD] = (head + 1) % ring
-        q[x, WIN_COUNT] -= 1
+    ring = m[C_RING]
+    while m[p + WIN_COUNT] > 0 and (m[p + WIN_BYTES] > m[p + WIN_LIMIT] + size or m[p + WIN_COUNT] == ring):
+        head = m[p + WIN_HEAD]
+        m[p + INJ_AT] = max(m[p + INJ_AT], m[m[p + WINDOW] + head * W_SIZE + W_FINISH])
+        m[p + WIN_BYTES] -= m[m[p + WINDOW] + head * W_SIZE + W_BYTES]
+        m[p + WIN_HEAD] = (head + 1) % ring
+        m[p + WIN_COUNT] -= 1
 
 
 @njit(cache=True)
-def inject(heap, g, q, x, c, servers, channels, banks, routes, window, edges, counts, time):
-    """Inject the next granule of queue x if its time has come, else schedule it. Returns the word's completion, -1 if not known yet."""
-    at = q[x, INJ_AT]
+def inject(heap, m, p, time):
+    """Inject the next granule of the queue if its time has come, else schedule it. Returns the word's completion, -1 if not known yet."""
+    at = m[p + INJ_AT]
     if at > time * TICKS:
-        push(heap, g, -(-at // TICKS), PHASE_GRANULE, x)
+        push(heap, m, -(-at // TICKS), PHASE_GRANULE, m[p + NUMBER])
         return -1
-    size = min(q[x, INJ_SIZE], q[x, INJ_LEFT])
-    port = q[x, INJ_BEATS] * size // q[x, M_BYTES]
-    finish = at + port + q[x, M_LATENCY] * TICKS
-    if q[x, M_DIR] != DIR_NONE:
-        end = _memory(g, q, x, c, servers, channels, banks, routes, edges, counts, size, at)
+    size = min(m[p + INJ_SIZE], m[p + INJ_LEFT])
+    port = m[p + INJ_BEATS] * size // m[p + M_BYTES]
+    finish = at + port + m[p + M_LATENCY] * TICKS
+    if m[p + M_DIR] != DIR_NONE:
+        end = _memory(m, p, size, at)
         finish = max(finish, end)
-    if q[x, M_L2] and q[x, M_MASK] == 0:
-        clusters = c[C_CLUSTERS]
-        ticks = cost(size * q[x, M_L2], c[C_L2_RATE])
-        delay = q[x, M_LATENCY] * TICKS
-        finish = max(finish, book(servers, 2 * clusters + q[x, CLUSTER], at, ticks) + delay)
-    q[x, INJ_FINISH] = max(q[x, INJ_FINISH], finish)
-    q[x, INJ_LEFT] -= size
-    q[x, INJ_POS] += size
-    q[x, INJ_AT] = at + port
-    entry = (q[x, WIN_HEAD] + q[x, WIN_COUNT]) % window.shape[1]
-    window[x, entry, W_FINISH], window[x, entry, W_BYTES] = finish, size
-    q[x, WIN_COUNT] += 1
-    q[x, WIN_BYTES] += size
-    if q[x, INJ_LEFT] > 0:
-        _make_room(q, x, window, min(q[x, INJ_SIZE], q[x, INJ_LEFT]))
-        q[x, INJ_AT] = max(q[x, INJ_AT], at + 1)
-        push(heap, g, max(time, -(-q[x, INJ_AT] // TICKS)), PHASE_GRANULE, x)
+    if m[p + M_L2] and m[p + M_MASK] == 0:
+        clusters = m[C_CLUSTERS]
+        ticks = cost(size * m[p + M_L2], m[C_L2_RATE])
+        delay = m[p + M_LATENCY] * TICKS
+        finish = max(finish, book(m, 2 * clusters + m[p + CLUSTER], at, ticks) + delay)
+    m[p + INJ_FINISH] = max(m[p + INJ_FINISH], finish)
+    m[p + INJ_LEFT] -= size
+    m[p + INJ_POS] += size
+    m[p + INJ_AT] = at + port
+    entry = m[p + WINDOW] + (m[p + WIN_HEAD] + m[p + WIN_COUNT]) % m[C_RING] * W_SIZE
+    m[entry + W_FINISH], m[entry + W_BYTES] = finish, size
+    m[p + WIN_COUNT] += 1
+    m[p + WIN_BYTES] += size
+    if m[p + INJ_LEFT] > 0:
+        _make_room(m, p, min(m[p + INJ_SIZE], m[p + INJ_LEFT]))
+        m[p + INJ_AT] = max(m[p + INJ_AT], at + 1)
+        push(heap, m, max(time, -(-m[p + INJ_AT] // TICKS)), PHASE_GRANULE, m[p + NUMBER])
         return -1
-    q[x, READY] = max(time + 1, -(-q[x, INJ_AT] // TICKS))
-    return max(-(-q[x, INJ_FINISH] // TICKS), q[x, LAST])
+    m[p + READY] = max(time + 1, -(-m[p + INJ_AT] // TICKS))
+    return max(-(-m[p + INJ_FINISH] // TICKS), m[p + LAST])
 
 
 @njit(cache=True)
-def count_fixed(g, q, x, d, c, routes, counts):
+def count_fixed(m, p):
     """With fixed-latency memory: mean hops over the memory edges, and the time that the bytes take at full bandwidth."""
     total = 0
-    for edge in range(c[C_EDGES]):
-        total += routes[q[x, CLUSTER], edge, 0]
-    counts[N_HOPS] += d[D_BYTES] * total // c[C_EDGES]
-    g[G_HBM_TICKS] += cost(d[D_BYTES], c[C_CHANNEL_RATE])
+    for edge in range(m[C_EDGES]):
+        total += m[_route(m, m[p + CLUSTER], edge)]
+    m[COUNTS_AT + N_HOPS] += m[D_BYTES] * total // m[C_EDGES]
+    m[G_HBM_TICKS] += cost(m[D_BYTES], m[C_CHANNEL_RATE])

@@ -20,20 +20,20 @@ from athena.isa.fields import (
     CORE_QUEUES,
     CORE_SEMS,
     HBM_SEGMENTS,
-    LOOP_DEPTH,
     OP,
     P0,
     P1,
     SEGMENTS,
+    SEM_MAX,
     WAIT0,
     WAIT1,
     Op,
     Queue,
     decode,
 )
-from athena.isa.program import Program, Section
+from athena.isa.program import Program, QueueRun, Section
 from athena.timing import layout as at
-from athena.timing.chip_arrays import chip_parameters, host_calls, memory_arrays
+from athena.timing.chip_arrays import chip_parameters, core_slots, host_calls, memory_arrays
 
 Array = NDArray[np.int64]
 PAGE_BYTES = 4096
@@ -43,43 +43,20 @@ TRACE_ROWS = 1 << 16
 
 @dataclass(slots=True, kw_only=True)
 class State:
-    """Arrays of a simulation (columns: `athena.timing.layout`), changed by the kernel; the heap and the trace may be replaced."""
+    """The engine's memory, words, heap and trace; heap and trace are replaced by longer ones when they are full."""
 
-    heap: Array
-    g: Array
-    q: Array
-    f: Array
-    d: Array
+    m: Array
     w: Array
-    node_of_word: Array
-    aregs: Array
-    bases: Array
-    loops: Array
-    released: Array
-    c: Array
-    core_at: Array
-    runs: Array
-    run_aregs: Array
-    sections: Array
-    segments: Array
-    scalars: Array
-    sems: Array
-    consumers: Array
-    counts: Array
-    nodes: Array
-    instances: Array
+    heap: Array
     trace: Array
-    calls: Array
-    servers: Array
-    channels: Array
-    banks: Array
-    routes: Array
-    window: Array
-    edges: Array
 
-    def arrays(self) -> tuple[Array, ...]:
-        """The arrays in the order of the kernel's parameters."""
-        return tuple(getattr(self, name) for name in self.__slots__)
+    def table(self, start: int, end: int, width: int) -> Array:
+        """The table between the places m[start] and m[end] as rows of `width` (a view)."""
+        return self.m[int(self.m[start]) : int(self.m[end])].reshape(-1, width)
+
+    def queues(self) -> Array:
+        """The queues' rows."""
+        return self.table(at.QUEUES_AT, at.RELEASED_AT, at.Q_SIZE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,48 +95,76 @@ def queue_table(chip: Chip) -> QueueTable:
 def build(program: Program, chip: Chip, *, trace: bool) -> State:
     """Everything the kernel needs, ready to start."""
     table = queue_table(chip)
-    c, core_at = chip_parameters(chip, trace=trace)
-    servers, channels, banks, routes = memory_arrays(chip, c)
+    words, offsets = _words(program)
     q = _queues(chip, table)
-    words, node_of_word, offsets = _words(program)
-    runs, run_aregs, sections, segments = _runs(program, table, q, offsets, chip)
-    nodes, instances = _nodes(program, runs, node_of_word)
+    runs, order = _runs(program, table, q, offsets)
+    nodes, instances = _nodes(words, runs)
+    sems = _semaphores(program, chip)
+    sems[:, at.S_CONSUMER] = _consumers(q, runs, order, words, sems, table)
+    fixed = chip_parameters(chip, trace=trace)
+    fixed[at.C_CALLS] = len(program.host_calls)
+    fixed[at.C_SCALARS : at.C_SCALARS + len(program.scalars[: at.SCALARS])] = program.scalars[: at.SCALARS]
+    fixed[at.C_LOW : at.C_LOW + SEGMENTS], fixed[at.C_HIGH : at.C_HIGH + SEGMENTS] = segment_bounds(program)
+    servers, channels, banks, edges, routes, links = memory_arrays(chip, fixed)
     n = len(q)
-    ring = 1 << (at.GRANULES * chip.core.dma_words_in_flight + at.GRANULES).bit_length()
-    state = State(
-        heap=np.zeros(HEAP_EVENTS + 16 * n, np.int64),
-        g=np.zeros(at.G_SIZE, np.int64),
-        q=q,
-        f=np.zeros((n, chip.core.dma_words_in_flight, at.F_SIZE), np.int64),
-        d=np.zeros(at.D_SIZE, np.int64),
-        w=words,
-        node_of_word=node_of_word,
-        aregs=np.zeros((n, 16), np.int64),
-        bases=np.zeros((n, SEGMENTS), np.int64),
-        loops=np.zeros((n, LOOP_DEPTH * at.LOOP_FIELDS), np.int64),
-        released=np.zeros((n, chip.core.fifo_words), np.int64),
-        c=c,
-        core_at=core_at,
-        runs=runs,
-        run_aregs=run_aregs,
-        sections=sections,
-        segments=segments,
-        scalars=_scalars(program),
-        sems=_semaphores(program, chip),
-        consumers=_consumers(q, runs, words, chip, table),
-        counts=np.zeros(at.COUNTS, np.int64),
-        nodes=nodes,
-        instances=instances,
-        trace=np.zeros((TRACE_ROWS if trace else 0, 7), np.int64),
-        calls=host_calls(program, chip),
-        servers=servers,
-        channels=channels,
-        banks=banks,
-        routes=routes,
-        window=np.zeros((n, ring, at.W_SIZE), np.int64),
-        edges=np.zeros((max(1, int(c[at.C_EDGES])), at.E_SIZE), np.int64),
+    m = _layout(
+        fixed,
+        {
+            at.CORES_AT: core_slots(chip),
+            at.QUEUES_AT: q,
+            at.RELEASED_AT: n * chip.core.fifo_words,
+            at.WINDOWS_AT: n * int(fixed[at.C_RING]) * at.W_SIZE,
+            at.SEMS_AT: sems,
+            at.RUNS_AT: runs,
+            at.ORDER_AT: order,
+            at.NODES_AT: nodes,
+            at.INSTANCES_AT: instances,
+            at.CALLS_AT: host_calls(program, chip),
+            at.SERVERS_AT: servers,
+            at.CHANNELS_AT: channels,
+            at.BANKS_AT: banks,
+            at.EDGES_AT: edges,
+            at.ROUTES_AT: routes,
+            at.LINKS_USED_AT: links,
+        },
     )
+    state = State(
+        m=m,
+        w=words,
+        heap=np.zeros(HEAP_EVENTS + 16 * n, np.int64),
+        trace=np.zeros((TRACE_ROWS if trace else 0, 7), np.int64),
+    )
+    _resolve(state, int(fixed[at.C_RING]), chip)
     return state
+
+
+def _layout(fixed: Array, tables: dict[int, Array | int]) -> Array:
+    """One array: the fixed places, then the tables (or that many zeros) in order; their places go to m[..._AT]."""
+    sizes = [table if isinstance(table, int) else table.size for table in tables.values()]
+    m = np.zeros(at.FIXED_END + sum(sizes), np.int64)
+    m[: at.C_END] = fixed
+    place = at.FIXED_END
+    for (name, table), size in zip(tables.items(), sizes, strict=True):
+        m[name] = place
+        if not isinstance(table, int):
+            m[place : place + size] = table.reshape(-1)
+        place += size
+    return m
+
+
+def _resolve(state: State, ring: int, chip: Chip) -> None:
+    """Turn the tables' row numbers into places in m."""
+    m, q = state.m, state.queues()
+    numbers = np.arange(len(q))
+    q[:, at.NUMBER] = numbers
+    q[:, at.RELEASED] = m[at.RELEASED_AT] + numbers * chip.core.fifo_words
+    q[:, at.WINDOW] = m[at.WINDOWS_AT] + numbers * ring * at.W_SIZE
+    q[:, at.SEMS] = m[at.SEMS_AT] + q[:, at.SEMS] * at.S_SIZE
+    sems = state.table(at.SEMS_AT, at.RUNS_AT, at.S_SIZE)
+    waiting = sems[:, at.S_CONSUMER] >= 0
+    sems[waiting, at.S_CONSUMER] = m[at.QUEUES_AT] + sems[waiting, at.S_CONSUMER] * at.Q_SIZE
+    nodes = state.table(at.NODES_AT, at.INSTANCES_AT, at.NODE_SIZE)
+    nodes[:, at.NODE_BASE] = m[at.INSTANCES_AT] + nodes[:, at.NODE_BASE] * at.I_SIZE
 
 
 def _queues(chip: Chip, table: QueueTable) -> Array:
@@ -175,7 +180,6 @@ def _queues(chip: Chip, table: QueueTable) -> Array:
         port = chip.cluster.dma_bytes_per_cycle
         if kind in CORE_QUEUES:
             q[rows, at.CLUSTER] = physical // chip.cluster.cores
-            q[rows, at.SLOT] = physical % chip.cluster.cores
             q[rows, at.SEMS] = np.arange(chip.cores) * CORE_SEMS
             port = chip.core.load_bytes_per_cycle if kind is Queue.LOAD else chip.core.store_bytes_per_cycle
         elif kind in CLUSTER_QUEUES:
@@ -187,36 +191,33 @@ def _queues(chip: Chip, table: QueueTable) -> Array:
     return q
 
 
-def _words(program: Program) -> tuple[Array, Array, list[int]]:
+def _words(program: Program) -> tuple[Array, list[int]]:
+    """All streams, decoded, with the columns of the nodes; and where each stream begins."""
     offsets = [0]
     for stream in program.streams:
         offsets.append(offsets[-1] + len(stream.words))
-    words = np.zeros((max(1, offsets[-1]), COLUMNS), np.int64)
-    nodes = np.full(max(1, offsets[-1]), -1, np.int64)
+    words = np.zeros((max(1, offsets[-1]), at.W_COLUMNS), np.int64)
+    words[:, at.W_NODE] = -1
     for i, stream in enumerate(program.streams):
-        words[offsets[i] : offsets[i + 1]] = decode(stream.words)
-        nodes[offsets[i] : offsets[i + 1]] = stream.nodes
-    return words, nodes, offsets
+        words[offsets[i] : offsets[i + 1], :COLUMNS] = decode(stream.words)
+        words[offsets[i] : offsets[i + 1], at.W_NODE] = np.maximum(stream.nodes, -1)
+    count = max(len(program.nodes), int(words[:, at.W_NODE].max()) + 1)
+    words[:, at.W_NODE_ROW] = np.where(words[:, at.W_NODE] < 0, count, words[:, at.W_NODE])
+    return words, offsets
 
 
-def _runs(
-    program: Program, table: QueueTable, q: Array, offsets: list[int], chip: Chip
-) -> tuple[Array, Array, Array, Array]:
-    per_queue: list[list[tuple[int, ...]]] = [[] for _ in range(len(q))]
-    aregs: dict[tuple[tuple[int, int], ...], int] = {}
+def _runs(program: Program, table: QueueTable, q: Array, offsets: list[int]) -> tuple[Array, Array]:
+    """A row for every queue run of every section, and for each queue in turn the numbers of its rows."""
+    rows: list[list[int]] = []
+    per_queue: list[list[int]] = [[] for _ in range(len(q))]
+    low, _ = segment_bounds(program)
     for number, section in enumerate(program.sections):
-        _section(program, section, number, table, per_queue, aregs, offsets)
-    rows: list[tuple[int, ...]] = []
-    for x, entries in enumerate(per_queue):
-        q[x, at.RUN], q[x, at.RUN_END] = len(rows), len(rows) + len(entries)
-        rows += entries
-    runs = np.array(rows, np.int64).reshape(-1, at.RUN_SIZE)
-    run_aregs = np.zeros((max(1, len(aregs)), 16), np.int64)
-    for values, row in aregs.items():
-        for register, value in values:
-            if register:
-                run_aregs[row, register] = value
-    return runs, run_aregs, *_segments(program)
+        _section(program, section, number, table, per_queue, rows, offsets, low)
+    order: list[int] = []
+    for x, numbers in enumerate(per_queue):
+        q[x, at.RUN], q[x, at.RUN_END] = len(order), len(order) + len(numbers)
+        order += numbers
+    return np.array(rows, np.int64).reshape(-1, at.RUN_SIZE), np.array(order, np.int64)
 
 
 def _section(
@@ -224,124 +225,126 @@ def _section(
     section: Section,
     number: int,
     table: QueueTable,
-    per_queue: list[list[tuple[int, ...]]],
-    aregs: dict[tuple[tuple[int, int], ...], int],
+    per_queue: list[list[int]],
+    rows: list[list[int]],
     offsets: list[int],
-) -> None:  # fmt: skip
+    low: Array,
+) -> None:
     where = f"program '{program.name}': section {number}"
     seen: set[int] = set()
     if section.repeat < 1:
         raise ProgramError(f"repeat is {section.repeat}; at least 1 is allowed", where=where)
+    bases, strides = np.zeros(SEGMENTS, np.int64), np.zeros(SEGMENTS, np.int64)
+    hbm = list(HBM_SEGMENTS)
+    bases[hbm] = low[hbm] + np.array(section.seg_base, np.int64)[hbm]
+    strides[hbm] = np.array(section.seg_stride, np.int64)[hbm]
     for run in section.runs:
         if not 0 <= run.stream < len(program.streams) or len(program.streams[run.stream].words) == 0:
             raise ProgramError(f"a run names stream {run.stream}, which is absent or empty", where=where)
-        _check_aregs(run.aregs, where)
-        row = aregs.setdefault(run.aregs, len(aregs))
         start, end = offsets[run.stream], offsets[run.stream + 1]
-        entry = (start, end - start, number, section.repeat, row, run.stream)
-        units = run.units or range(table.count[run.kind])
-        for unit in units:
-            if not 0 <= unit < table.count[run.kind]:
-                raise ProgramError(
-                    f"a run names {run.kind.name} queue {unit}; the chip has {table.count[run.kind]}", where=where
-                )
-            x = table.first[run.kind] + unit
+        head = [start, end - start, section.repeat, run.stream]
+        for x in _queues_of(run, table, where):
             if x in seen:
-                raise ProgramError(f"two runs for queue {_queue_name(run.kind, unit)}", where=where)
+                raise ProgramError(f"two runs for queue {table.names()[x]}", where=where)
             seen.add(x)
-            per_queue[x].append(entry)
+            per_queue[x].append(len(rows))
+        rows.append([*head, *_first_aregs(run, where), *bases.tolist(), *strides.tolist()])
 
 
-def _check_aregs(aregs: tuple[tuple[int, int], ...], where: str) -> None:
-    for register, value in aregs:
-        if not 0 <= register < 16 or not -(1 << 47) <= value < 1 << 47:
+def _queues_of(run: QueueRun, table: QueueTable, where: str) -> list[int]:
+    """Numbers of the queues that a run names."""
+    count = table.count[run.kind]
+    for unit in run.units:
+        if not 0 <= unit < count:
+            raise ProgramError(f"a run names {run.kind.name} queue {unit}; the chip has {count}", where=where)
+    return [table.first[run.kind] + unit for unit in run.units or range(count)]
+
+
+def _first_aregs(run: QueueRun, where: str) -> list[int]:
+    """Initial values of the sixteen aregs; areg 0 stays 0."""
+    values = [0] * at.AREGS
+    for register, value in run.aregs:
+        if not 0 <= register < at.AREGS or not -(1 << 47) <= value < 1 << 47:
             raise ProgramError(f"initial areg {register} = {value} does not fit", where=where)
+        if register:
+            values[register] = value
+    return values
 
 
-def _segments(program: Program) -> tuple[Array, Array]:
-    """Section bases and strides [sections, 32]; first and last+1 byte of each segment [2, 16]."""
-    segments = np.zeros((2, SEGMENTS), np.int64)
+def segment_bounds(program: Program) -> tuple[Array, Array]:
+    """First byte and last + 1 of each segment in physical memory: 4 KiB-aligned, in order of number."""
+    low, high = np.zeros(SEGMENTS, np.int64), np.zeros(SEGMENTS, np.int64)
     base = 0
     for segment in HBM_SEGMENTS:
         size = program.segment_bytes[segment] if segment < len(program.segment_bytes) else 0
-        segments[0, segment], segments[1, segment] = base, base + size
+        low[segment], high[segment] = base, base + size
         base += -(-size // PAGE_BYTES) * PAGE_BYTES
-    sections = np.zeros((len(program.sections), 2 * SEGMENTS), np.int64)
-    hbm = list(HBM_SEGMENTS)
-    for i, section in enumerate(program.sections):
-        sections[i, hbm] = segments[0, hbm] + np.array(section.seg_base, np.int64)[hbm]
-        sections[i, [SEGMENTS + s for s in hbm]] = np.array(section.seg_stride, np.int64)[hbm]
-    return sections, segments
+    return low, high
 
 
-def _nodes(program: Program, runs: Array, node_of_word: Array) -> tuple[Array, Array]:
+def _nodes(words: Array, runs: Array) -> tuple[Array, Array]:
     """The node table, a last row for words of no node, and room for the interval of every repeat of every node."""
-    count = max(len(program.nodes), int(node_of_word.max(initial=-1)) + 1)
-    repeats = np.ones(count + 1, np.int64)
-    for start, words, _, repeat, *_ in {tuple(row) for row in runs.tolist()}:
-        used = np.unique(node_of_word[start : start + words])
+    count = int(words[:, at.W_NODE_ROW].max()) + 1
+    repeats = np.ones(count, np.int64)
+    for start, size, repeat, *_ in {tuple(row) for row in runs[:, :3].tolist()}:
+        used = np.unique(words[start : start + size, at.W_NODE_ROW])
         repeats[used] = np.maximum(repeats[used], repeat)
-    nodes = np.zeros((count + 1, at.NODE_SIZE), np.int64)
+    nodes = np.zeros((count, at.NODE_SIZE), np.int64)
     nodes[:, at.NODE_GROUP] = -(-repeats // at.INSTANCES_LIMIT)
     places = -(-repeats // nodes[:, at.NODE_GROUP])
     nodes[:, at.NODE_BASE] = np.concatenate([[0], np.cumsum(places)[:-1]])
-    instances = np.zeros((int(places.sum()), 2), np.int64)
-    instances[:, 0] = np.iinfo(np.int64).max
+    instances = np.zeros((int(places.sum()), at.I_SIZE), np.int64)
+    instances[:, at.I_FIRST] = np.iinfo(np.int64).max
     return nodes, instances
 
 
-def _scalars(program: Program) -> Array:
-    scalars = np.zeros(16, np.int64)
-    scalars[: len(program.scalars)] = program.scalars[:16]
-    return scalars
-
-
 def _semaphores(program: Program, chip: Chip) -> Array:
+    """First values, unit by unit: cores, clusters, chip."""
     cores, clusters = chip.cores, chip.clusters
-    sems = np.zeros((cores + clusters + 1, CORE_SEMS), np.int64)
+    sems = np.zeros((cores + clusters + 1, CORE_SEMS, at.S_SIZE), np.int64)
     for rows, values in (
         (slice(0, cores), program.core_sems),
         (slice(cores, cores + clusters), program.cluster_sems),
         (slice(cores + clusters, None), program.chip_sems),
     ):
         for sem, value in values.items():
-            if not 0 <= sem < CORE_SEMS or not 0 <= value <= 255:
+            if not 0 <= sem < CORE_SEMS or not 0 <= value <= SEM_MAX:
                 raise ProgramError(
-                    f"initial semaphore {sem} = {value}; 0–31 and 0–255 are allowed", where=f"program '{program.name}'"
+                    f"initial semaphore {sem} = {value}; 0–31 and 0–{SEM_MAX} are allowed",
+                    where=f"program '{program.name}'",
                 )
-            sems[rows, sem] = value
-    return sems.reshape(-1)
+            sems[rows, sem, at.S_VALUE] = value
+    return sems.reshape(-1, at.S_SIZE)
 
 
-def _waited(words: Array) -> frozenset[int]:
-    """Semaphores that a stream waits for."""
+def _waited(words: Array, run: Array) -> frozenset[int]:
+    """Semaphores that the words of a run wait for."""
+    stream = words[run[at.RUN_WORD0] : run[at.RUN_WORD0] + run[at.RUN_WORDS]]
     sems: set[int] = set()
     for column in (WAIT0, WAIT1):
-        sems.update((words[words[:, column + 1] > 0, column] & 31).tolist())
-    sync = words[words[:, OP] == Op.SYNC]
+        sems.update((stream[stream[:, column + 1] > 0, column] & 31).tolist())
+    sync = stream[stream[:, OP] == Op.SYNC]
     for column in (P0, P1):
         sems.update((sync[(sync[:, column] >> 8 & 255) > 0, column] & 31).tolist())
     return frozenset(sems)
 
 
-def _consumers(q: Array, runs: Array, words: Array, chip: Chip, table: QueueTable) -> Array:
-    """The one queue that waits for each semaphore, -1 for none."""
-    consumers = np.full((chip.cores + chip.clusters + 1) * CORE_SEMS, -1, np.int64)
-    cache: dict[tuple[int, int], frozenset[int]] = {}
+def _consumers(
+    q: Array, runs: Array, order: Array, words: Array, sems: Array, table: QueueTable
+) -> Array:
+    """The number of the one queue that waits for each semaphore, -1 for none."""
+    consumers = np.full(len(sems), -1, np.int64)
+    waited = {number: _waited(words, runs[number]) for number in range(len(runs))}
     for x in range(len(q)):
-        for run in runs[q[x, at.RUN] : q[x, at.RUN_END]]:
-            key = (int(run[at.RUN_WORD0]), int(run[at.RUN_WORDS]))
-            if key not in cache:
-                cache[key] = _waited(words[key[0] : key[0] + key[1]])
-            for sem in cache[key]:
+        for number in order[q[x, at.RUN] : q[x, at.RUN_END]]:
+            for sem in waited[int(number)]:
                 target = int(q[x, at.SEMS]) + sem
                 other = int(consumers[target])
                 if other >= 0 and other != x:
                     names = table.names()
                     raise ProgramError(
-                        f"semaphore {sem} is waited for by {names[other]} and {names[x]}; one consumer is allowed",
+                        f"semaphore {sem} has two consumers, {names[other]} and {names[x]}; one is allowed",
                         where=names[x],
                     )
                 consumers[target] = x
     return consumers
-
