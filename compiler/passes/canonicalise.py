@@ -20,6 +20,7 @@ from athena.errors import UnsupportedOpError
 from compiler.graph.chip_ops import ElementwiseAttrs, HostAttrs, Op, Step
 from compiler.graph.graph import Graph, GraphEdit
 from compiler.graph.types import CHIP_DOMAIN, Array, DType, Node, Value
+from compiler.ops.attrs import OpaqueAttrs
 from compiler.passes.build import Builder
 from compiler.passes.canon import attention, elementwise, linear, microsoft, movement, quantised
 from compiler.passes.canon.types import Canon
@@ -45,6 +46,7 @@ TABLE: Mapping[tuple[str, str], Canon] = {
     **{("", op): canon for op, canon in attention.ROWS.items()},
     **{("", op): canon for op, canon in quantised.ROWS.items()},
     **{("com.microsoft", op): canon for op, canon in microsoft.ROWS.items()},
+    **{("com.microsoft", op): canon for op, canon in quantised.MICROSOFT_ROWS.items()},
 }
 
 
@@ -70,10 +72,13 @@ class Canonicalise:
 def _canonicalise(edit: GraphEdit, node: Node, table: Mapping[tuple[str, str], Canon]) -> None:
     edit.at(node)
     edit.remove_node(node.name)
-    canon = table.get((node.domain, node.op))
-    reason = NO_ROW if canon is None else canon(Builder(edit, node))
+    reason = _emit(edit, node, table)
     if reason is None:
         return
+    for name in node.outputs:
+        begun = edit.producer(name) if name else None
+        if begun is not None:
+            edit.remove_node(begun.name)
     host = HostAttrs(
         onnx_op=node.op,
         onnx_domain=node.domain,
@@ -85,6 +90,14 @@ def _canonicalise(edit: GraphEdit, node: Node, table: Mapping[tuple[str, str], C
     )
     made = replace(node, op=Op.HOST, domain=CHIP_DOMAIN, attrs=host, opset=0, proto=b"")
     edit.add_node(replace(made, sources=node.sources or (node.name,)))
+
+
+def _emit(edit: GraphEdit, node: Node, table: Mapping[tuple[str, str], Canon]) -> str | None:
+    """Emit the node's canonical form; the reason where it has none."""
+    if isinstance(node.attrs, OpaqueAttrs):
+        return node.attrs.reason
+    canon = table.get((node.domain, node.op))
+    return NO_ROW if canon is None else canon(Builder(edit, node))
 
 
 def _narrow(edit: GraphEdit) -> None:

@@ -53,8 +53,9 @@ def _foldable(edit: GraphEdit, node: Node, options: FoldConstants) -> bool:
     outputs = edit.output_values(node)
     size = sum(value.nbytes for value in outputs)
     given = sum(value.nbytes for value in inputs)
+    decodes = node.op in ("DequantizeLinear", Op.DEQUANTIZE)
     moves = node.op in (_CHIP_MOVES if node.domain == CHIP_DOMAIN else _MOVES)
-    if moves and not options.weights and size > SMALL_BYTES:
+    if moves and not options.weights and (size > SMALL_BYTES or decodes):
         return False
     return size <= max(options.limit_bytes, given)
 

@@ -13,7 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from athena.errors import UsageError
 from compiler.graph.graph import Graph
 from compiler.graph.types import Array, DType
-from compiler.passes import fuse_attention, fuse_gemm, fuse_norm, fuse_rope, simplify
+from compiler.passes import (
+    fuse_attention,
+    fuse_gemm,
+    fuse_norm,
+    fuse_quant,
+    fuse_rope,
+    simplify,
+)
 from compiler.passes.calibration import Calibration, observe_ranges
 from compiler.passes.canonicalise import Canonicalise
 from compiler.passes.clean import RemoveDead, ShareCommon
@@ -29,6 +36,7 @@ PATTERNS = (
     *simplify.REWRITES,
     *fuse_norm.REWRITES,
     *fuse_rope.REWRITES,
+    *fuse_quant.REWRITES,
 )
 PASSES: tuple[Pass, ...] = (
     FoldConstants(),

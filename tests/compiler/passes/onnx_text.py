@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, ValueInfoProto, helper, numpy_helper
 
 from compiler.frontend import load_model
 from compiler.graph.graph import Graph
@@ -70,7 +70,7 @@ class Model:
                 )
                 for name, array in self.inputs.items()
             ],
-            [helper.make_tensor_value_info(n, TensorProto.UNDEFINED, None) for n in self.outputs],
+            [ValueInfoProto(name=name) for name in self.outputs],
             self.weights,
         )
         imports = [helper.make_opsetid("", self.opset), helper.make_opsetid("com.microsoft", 1)]

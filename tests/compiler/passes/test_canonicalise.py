@@ -1,0 +1,515 @@
+"""Every canonical form by meaning: one-operator models against onnxruntime, nothing left to the
+host.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compiler.graph.chip_ops import Op
+from compiler.graph.interpret import interpret
+from compiler.passes import Precision, run
+from tests.compiler.passes.onnx_text import Model, assert_close, kinds, loaded, run_ort
+
+MS = "com.microsoft"
+
+
+def _rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def floats(*shape: int, seed: int = 0) -> np.ndarray:
+    return _rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def ints(*shape: int, high: int = 5, seed: int = 0) -> np.ndarray:
+    return _rng(seed).integers(0, high, shape).astype(np.int64)
+
+
+def check(model: Model, *, host: int = 0, tolerance: float = 2e-5) -> None:
+    proto = model.proto()
+    graph = loaded(proto)
+    final = run(graph, precision=Precision.FP32)
+    assert kinds(final)[Op.HOST] == host, str(final)
+    got = list(interpret(final, model.inputs).values())
+    assert_close(got, run_ort(proto, model.inputs), tolerance)
+    assert run(final, precision=Precision.FP32) is final
+    run(graph, precision=Precision.BF16)
+
+
+def one(op: str, x: np.ndarray, *others: object, opset: int = 18, **attrs: object) -> Model:
+    m = Model(opset=opset)
+    return m.output(m.node(op, m.input("x", x), *others, **attrs))
+
+
+X = floats(2, 3, 5)
+UNARY = [
+    "Abs",
+    "Neg",
+    "Exp",
+    "Reciprocal",
+    "Tanh",
+    "Erf",
+    "Sigmoid",
+    "Sin",
+    "Cos",
+    "Floor",
+    "Ceil",
+    "Round",
+    "Relu",
+    "Sign",
+    "Softplus",
+    "Softsign",
+    "HardSigmoid",
+    "HardSwish",
+    "Elu",
+    "Celu",
+    "Selu",
+    "LeakyRelu",
+    "Mish",
+    "Identity",
+    "Softmax",
+    "LogSoftmax",
+]
+
+
+@pytest.mark.parametrize("op", UNARY)
+def test_unary(op):
+    check(one(op, X * 3))
+
+
+@pytest.mark.parametrize("op", ["Sqrt", "Log"])
+def test_unary_of_positive_numbers(op):
+    check(one(op, np.abs(X) + 0.1))
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax"])
+def test_softmax_of_any_axis(op, axis):
+    check(one(op, X, axis=axis))
+
+
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div", "Max", "Min"])
+@pytest.mark.parametrize("shape", [(), (5,), (3, 1), (2, 3, 5), (4, 2, 3, 5)])
+@pytest.mark.parametrize("first", [True, False])
+def test_binary_with_constant(op, shape, first):
+    m = Model()
+    x, c = m.input("x", X), m.const(np.abs(floats(*shape, seed=1)) + 0.5)
+    check(m.output(m.node(op, *((x, c) if first else (c, x)))))
+
+
+@pytest.mark.parametrize("op", ["Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"])
+@pytest.mark.parametrize("other", [2, ints(4, 1, seed=2)])
+def test_comparison(op, other):
+    check(one(op, ints(4, 6), np.asarray(other, np.int64)))
+
+
+@pytest.mark.parametrize("op", ["And", "Or", "Xor"])
+def test_logic(op):
+    m = Model()
+    a, b = m.input("a", ints(3, 4) > 2), m.input("b", ints(3, 4, seed=1) > 2)
+    check(m.output(m.node(op, a, b), m.node("Not", a)))
+
+
+@pytest.mark.parametrize("divisor", [2, -3, 7])
+def test_integer_division_truncates(divisor):
+    check(one("Div", np.arange(-9, 9, dtype=np.int64), np.asarray(divisor, np.int64)))
+
+
+@pytest.mark.parametrize("exponent", [1.0, 2.0, 3.0, 4.0, 0.5, -0.5, -1.0])
+def test_power(exponent):
+    check(one("Pow", np.abs(X) + 0.1, np.float32(exponent)))
+
+
+def test_power_of_a_constant_base():
+    m = Model()
+    check(m.output(m.node("Pow", np.float32(1.5), m.input("x", X))))
+
+
+def test_power_by_a_tensor_stays_on_the_host():
+    check(one("Pow", np.abs(X) + 0.1, floats(5)), host=1)
+
+
+@pytest.mark.parametrize("bounds", [(-0.5, 0.5), (None, 0.2), (-0.1, None)])
+def test_clip(bounds):
+    names = ["" if bound is None else np.float32(bound) for bound in bounds]
+    check(one("Clip", X, *names))
+
+
+@pytest.mark.parametrize("to", [np.int32, np.int64, np.bool_, np.float16, np.float32])
+def test_cast_from_float(to):
+    from onnx import helper
+
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(to))
+    check(one("Cast", np.round(X * 3 * 8) / 8, to=kind), tolerance=1e-3)
+
+
+def test_cast_to_integer_truncates():
+    m = Model()
+    check(m.output(m.node("Cast", m.input("x", np.asarray([-1.5, -0.5, 0.5, 1.5], "f")), to=7)))
+
+
+@pytest.mark.parametrize("op", ["Sum", "Max", "Min", "Mean"])
+def test_variadic(op):
+    m = Model()
+    names = [m.input(f"x{i}", floats(2, 3, seed=i)) for i in range(3)]
+    check(m.output(m.node(op, *names)))
+
+
+@pytest.mark.parametrize("consts", [(0.0, -np.inf), (1.5, 2.5)])
+def test_where_with_numbers(consts):
+    m = Model()
+    keep = m.input("keep", ints(3, 4) > 1)
+    check(m.output(m.node("Where", keep, np.float32(consts[0]), np.float32(consts[1]))))
+
+
+def test_where_with_tensors_and_integers():
+    m = Model()
+    keep, a, b = m.input("k", ints(3, 1) > 1), m.input("a", ints(3, 4)), m.input("b", ints(4))
+    chosen = m.node("Where", keep, a, b)
+    check(m.output(chosen, m.node("Where", keep, chosen, np.asarray(7, np.int64))))
+
+
+def test_not_a_number_and_infinity():
+    m = Model()
+    x = m.input("x", np.asarray([1.0, np.nan, np.inf, -np.inf, -2.0], "f"))
+    check(m.output(m.node("IsNaN", x), m.node("IsInf", x), m.node("IsInf", x, detect_negative=0)))
+
+
+MOVES = {
+    "reshape": ("Reshape", (np.asarray([3, -1], np.int64),), {}),
+    "flatten": ("Flatten", (), {"axis": 2}),
+    "unsqueeze": ("Unsqueeze", (np.asarray([0, 2], np.int64),), {}),
+    "transpose": ("Transpose", (), {"perm": [2, 0, 1]}),
+    "transpose-all": ("Transpose", (), {}),
+    "expand": ("Expand", (np.asarray([4, 2, 3, 5], np.int64),), {}),
+    "tile": ("Tile", (np.asarray([2, 1, 3], np.int64),), {}),
+    "slice": ("Slice", ([1], [3], [2], [1]), {}),
+    "slice-back": ("Slice", ([-1], [-(1 << 40)], [2], [-2]), {}),
+    "slice-two": ("Slice", ([0, 1], [1, 9], [0, -1], [1, 2]), {}),
+    "gather-one": ("Gather", (np.asarray(1, np.int64),), {"axis": 1}),
+    "gather-run": ("Gather", (np.asarray([1, 2], np.int64),), {"axis": 1}),
+    "gather-steps": ("Gather", (np.asarray([4, 2, 0], np.int64),), {"axis": 2}),
+    "gather-any": ("Gather", (np.asarray([[2, 0], [0, 1]], np.int64),), {"axis": 1}),
+    "gather-repeat": ("Gather", (np.asarray([[0, 1], [0, 1]], np.int64),), {"axis": 0}),
+    "gather-nd": ("GatherND", (np.asarray([[[0, 1], [0, 2]], [[1, 1], [1, 2]]], np.int64),), {}),
+    "gather-nd-any": ("GatherND", (np.asarray([[1, 2], [0, 0]], np.int64),), {}),
+    "pad": ("Pad", (np.asarray([0, 1, 0, 2, 0, 3], np.int64), np.float32(7)), {}),
+    "pad-cut": ("Pad", (np.asarray([0, -1, 0, 1, 0, -2], np.int64),), {}),
+    "trilu": ("Trilu", (), {"upper": 0}),
+    "trilu-k": ("Trilu", (np.asarray(1, np.int64),), {}),
+    "cumsum": ("CumSum", (np.asarray(2, np.int64),), {}),
+    "cumsum-back": ("CumSum", (np.asarray(1, np.int64),), {"reverse": 1, "exclusive": 1}),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_movement(name):
+    op, others, attrs = MOVES[name]
+    others = [np.asarray(x, np.int64) if isinstance(x, list) else x for x in others]
+    check(one(op, X, *others, **attrs))
+
+
+def test_split_concat_and_squeeze():
+    m = Model()
+    parts = m.node(
+        "Split", m.input("x", floats(2, 6)), np.asarray([1, 3, 2], np.int64), outputs=3, axis=1
+    )
+    joined = m.node("Concat", parts[2], parts[0], m.const(floats(2, 2, seed=3)), axis=-1)
+    check(m.output(parts[1], m.node("Squeeze", parts[0], np.asarray([1], np.int64)), joined))
+
+
+def test_integer_running_sum_of_a_mask():
+    m = Model()
+    total = m.node("CumSum", m.input("x", ints(2, 9, high=2)), np.asarray(-1, np.int64))
+    check(m.output(m.node("Sub", total, np.asarray(1, np.int64))))
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        "ReduceSum",
+        "ReduceMean",
+        "ReduceMax",
+        "ReduceMin",
+        "ReduceProd",
+        "ReduceL1",
+        "ReduceL2",
+        "ReduceSumSquare",
+        "ReduceLogSumExp",
+    ],
+)
+@pytest.mark.parametrize("axes", [[-1], [1], [0, 2], None])
+@pytest.mark.parametrize("keepdims", [0, 1])
+def test_reduction(op, axes, keepdims):
+    others = () if axes is None else (np.asarray(axes, np.int64),)
+    check(one(op, X, *others, keepdims=keepdims))
+
+
+PRODUCTS = [
+    ((2, 3, 5), (5, 4)),
+    ((2, 3, 5), (2, 5, 4)),
+    ((2, 3, 5), (1, 5, 4)),
+    ((3, 5), (2, 5, 4)),
+    ((5,), (5, 4)),
+    ((2, 3, 5), (5,)),
+    ((2, 1, 3, 5), (4, 5, 2)),
+    ((2, 3, 1), (2, 1, 4)),
+]
+
+
+@pytest.mark.parametrize(("a", "b"), PRODUCTS)
+@pytest.mark.parametrize("const", [True, False])
+def test_matmul(a, b, const):
+    m = Model()
+    right = floats(*b, seed=1)
+    y = m.const(right) if const else m.input("y", right)
+    check(m.output(m.node("MatMul", m.input("x", floats(*a)), y)))
+
+
+@pytest.mark.parametrize("trans", [(0, 0), (0, 1), (1, 0), (1, 1)])
+@pytest.mark.parametrize("c", [None, (4,), (1, 4), (3, 1), (1,), (3, 4)])
+def test_gemm(trans, c):
+    m = Model()
+    x = m.input("x", floats(*((5, 3) if trans[0] else (3, 5))))
+    w = floats(*((4, 5) if trans[1] else (5, 4)), seed=1)
+    extra = [] if c is None else [floats(*c, seed=2)]
+    node = m.node("Gemm", x, w, *extra, transA=trans[0], transB=trans[1], alpha=0.5, beta=2.0)
+    check(m.output(node))
+
+
+@pytest.mark.parametrize(
+    "equation", ["bij,bjk->bik", "bhqd,bhkd->bhqk", "bqhd,bkhd->bhqk", "ij,jk->ik", "bi,j->bij"]
+)
+def test_einsum(equation):
+    left = equation.split("->")[0].split(",")
+    size = dict(zip("bhijkqd", (2, 3, 4, 5, 6, 4, 5), strict=True))
+    m = Model()
+    names = [
+        m.input(f"x{i}", floats(*(size[c] for c in term), seed=i)) for i, term in enumerate(left)
+    ]
+    check(m.output(m.node("Einsum", *names, equation=equation)))
+
+
+def test_einsum_with_a_diagonal_stays_on_the_host():
+    m = Model()
+    check(
+        m.output(
+            m.node("Einsum", m.input("x", floats(3, 3)), m.const(floats(3)), equation="ii,i->i")
+        ),
+        host=1,
+    )
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+@pytest.mark.parametrize("bias", [True, False])
+def test_layer_normalization(axis, bias):
+    shape = X.shape[axis:]
+    extra = [floats(*shape, seed=2)] if bias else []
+    check(one("LayerNormalization", X, floats(*shape, seed=1), *extra, axis=axis))
+
+
+def test_other_normalisations():
+    x = floats(2, 4, 3, 5)
+    rows = [floats(4, seed=i) for i in range(1, 4)] + [np.abs(floats(4, seed=4)) + 0.5]
+    check(one("InstanceNormalization", x, rows[0], rows[1]))
+    check(one("BatchNormalization", x, *rows))
+    check(one("LpNormalization", X, axis=1, p=2))
+    check(one("GroupNormalization", x, rows[0], rows[1], num_groups=2, opset=21))
+
+
+@pytest.mark.parametrize("interleaved", [0, 1])
+@pytest.mark.parametrize("width", [8, 4])
+def test_rotary_embedding(interleaved, width):
+    m = Model(opset=23)
+    x = m.input("x", floats(2, 3, 5, 8))
+    places = m.input("places", ints(2, 5, high=9))
+    tables = [m.const(floats(9, width // 2, seed=i)) for i in (1, 2)]
+    check(
+        m.output(
+            m.node(
+                "RotaryEmbedding",
+                x,
+                *tables,
+                places,
+                interleaved=interleaved,
+                rotary_embedding_dim=width if width < 8 else 0,
+            )
+        )
+    )
+
+
+@pytest.mark.parametrize("causal", [0, 1])
+@pytest.mark.parametrize("mask", [None, "bool", "float"])
+@pytest.mark.parametrize("past", [0, 3])
+def test_onnx_attention(causal, mask, past):
+    m = Model(opset=23)
+    q, k, v = (
+        m.input(n, floats(2, 5, h * 4, seed=i))
+        for i, (n, h) in enumerate((("q", 6), ("k", 2), ("v", 2)))
+    )
+    keys = 5 + past
+    given = {"bool": ints(2, 1, 5, keys, high=4, seed=7) > 0, "float": floats(5, keys)}.get(mask)
+    if mask == "bool":
+        given[..., 0] = True
+    extra = [m.input("m", given) if mask else ""]
+    if past:
+        extra += [m.input(n, floats(2, 2, past, 4, seed=i)) for i, n in ((8, "pk"), (9, "pv"))]
+    made = m.node(
+        "Attention",
+        q,
+        k,
+        v,
+        *extra,
+        outputs=3 if past else 1,
+        q_num_heads=6,
+        kv_num_heads=2,
+        is_causal=causal,
+        scale=0.3,
+    )
+    check(m.output(*(made if past else [made])))
+
+
+@pytest.mark.parametrize("op", ["Gelu", "BiasGelu", "FastGelu", "QuickGelu"])
+def test_microsoft_activations(op):
+    m = Model()
+    extra = [floats(5, seed=1)] if op in ("BiasGelu", "FastGelu") else []
+    check(m.output(m.node(op, m.input("x", X), *extra, domain=MS)))
+
+
+def test_microsoft_products():
+    m = Model()
+    x = m.input("x", floats(2, 3, 5))
+    fused = m.node("FusedMatMul", x, m.const(floats(4, 5, seed=1)), domain=MS, transB=1, alpha=0.5)
+    y = m.input("y", floats(3, 5, seed=2))
+    gemm = m.node(
+        "FusedGemm", y, floats(5, 4, seed=3), floats(4, seed=4), domain=MS, activation="Relu"
+    )
+    check(m.output(fused, gemm))
+
+
+@pytest.mark.parametrize("total", [True, False])
+def test_microsoft_skip_norms(total):
+    m = Model()
+    x, y = m.input("x", X), m.input("y", floats(2, 3, 5, seed=1))
+    g, b = m.const(floats(5, seed=2)), m.const(floats(5, seed=3))
+    layer = m.node("SkipLayerNormalization", x, y, g, b, b, domain=MS, outputs=4, epsilon=1e-5)
+    rms = m.node("SkipSimplifiedLayerNormalization", x, y, g, domain=MS, outputs=4, epsilon=1e-5)
+    check(m.output(layer[0], rms[0], *([layer[3], rms[3]] if total else [])))
+
+
+def test_microsoft_embedding_norm():
+    m = Model()
+    ids, segments = (
+        m.input("ids", ints(2, 3).astype(np.int32)),
+        m.input("seg", ints(2, 3, high=2).astype(np.int32)),
+    )
+    tables = [floats(n, 4, seed=n) for n in (6, 8, 2)]
+    mask = m.input("mask", ints(2, 3, high=2, seed=4).astype(np.int32))
+    made = m.node(
+        "EmbedLayerNormalization",
+        ids,
+        segments,
+        *tables,
+        floats(4),
+        floats(4, seed=9),
+        mask,
+        domain=MS,
+        outputs=2,
+        mask_index_type=1,
+    )
+    check(m.output(*made))
+
+
+@pytest.mark.parametrize("mask", [None, "lengths", "keys"])
+@pytest.mark.parametrize("causal", [0, 1])
+def test_microsoft_multi_head_attention(mask, causal):
+    m = Model()
+    q, k, v = (m.input(n, floats(2, 5, 12, seed=i)) for i, n in enumerate("qkv"))
+    given = {"lengths": np.asarray([3, 5], np.int32), "keys": np.ones((2, 5), np.int32)}.get(mask)
+    if mask == "keys":
+        given[0, 3:] = 0
+    extra = [m.const(floats(36, seed=4)), m.input("mask", given) if mask else ""]
+    made = m.node(
+        "MultiHeadAttention", q, k, v, *extra, domain=MS, num_heads=3, unidirectional=causal
+    )
+    check(m.output(made))
+
+
+@pytest.mark.parametrize("past", [0, 3])
+def test_microsoft_packed_attention(past):
+    m = Model()
+    extra = [m.input("mask", np.ones((2, 5 + past), np.int32))]
+    if past:
+        extra.append(m.input("past", floats(2, 2, 3, past, 4, seed=5)))
+    made = m.node(
+        "Attention",
+        m.input("x", floats(2, 5, 6)),
+        floats(6, 36, seed=1),
+        floats(36, seed=2),
+        *extra,
+        domain=MS,
+        outputs=2 if past else 1,
+        num_heads=3,
+        unidirectional=1,
+    )
+    check(m.output(*(made if past else [made])))
+
+
+@pytest.mark.parametrize("past", [0, 4])
+@pytest.mark.parametrize("rotary", [0, 1])
+def test_microsoft_grouped_query_attention(past, rotary):
+    m = Model()
+    rows = 1 if past else 5
+    total = past + rows
+    q = m.input("q", floats(2, rows, 48))
+    k, v = (m.input(n, floats(2, rows, 16, seed=i)) for i, n in ((1, "k"), (2, "v")))
+    cache = (
+        [m.input(n, floats(2, 2, past, 8, seed=i)) for i, n in ((3, "pk"), (4, "pv"))]
+        if past
+        else ["", ""]
+    )
+    last = m.input("last", np.asarray([total - 1] * 2, np.int32))
+    extra = [m.const(np.asarray(total, np.int32))]
+    if rotary:
+        extra += [m.const(floats(16, 4, seed=i)) for i in (5, 6)]
+    made = m.node(
+        "GroupQueryAttention",
+        q,
+        k,
+        v,
+        *cache,
+        last,
+        *extra,
+        domain=MS,
+        outputs=3,
+        num_heads=6,
+        kv_num_heads=2,
+        do_rotary=rotary,
+    )
+    check(m.output(*made))
+
+
+def test_microsoft_rotary_embedding():
+    m = Model()
+    tables = [m.const(floats(9, 2, seed=i)) for i in (1, 2)]
+    x, ids = m.input("x", floats(2, 3, 12)), m.input("ids", ints(2, 3, high=9))
+    check(m.output(m.node("RotaryEmbedding", x, ids, *tables, domain=MS)))
+
+
+def test_microsoft_block_quantised_weights():
+    m = Model()
+    packed = _rng().integers(0, 256, (6, 2, 8)).astype(np.uint8)
+    made = m.node(
+        "MatMulNBits",
+        m.input("x", floats(3, 32)),
+        packed,
+        np.abs(floats(12)),
+        domain=MS,
+        K=32,
+        N=6,
+        bits=4,
+        block_size=16,
+    )
+    check(m.output(made))
