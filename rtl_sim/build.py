@@ -116,7 +116,7 @@ def _run(command: list[str], folder: Path, env: Mapping[str, str]) -> None:
             f"{command[0]} did not end in {BUILD_LIMIT_S} s", where="rtl_sim", hint="try again"
         ) from exc
     if done.returncode:
-        tail = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-40:])
         raise ToolError(
             f"{command[0]} failed:\n{tail}", where="rtl_sim", hint="check the Verilator version"
         )

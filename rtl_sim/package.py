@@ -51,11 +51,6 @@ _TYPES = """
     logic [3:0]  seg;
   } operand_t;
 
-  typedef struct packed {
-    logic [7:0] n;
-    logic [7:0] sem;
-  } wait_t;
-
   // The 128-byte word; byte 0 is in the least significant bits.
   typedef struct packed {
 %(word)s
@@ -65,7 +60,7 @@ _TYPES = """
   typedef struct packed {
     word_t                      word;
     logic [2:0][COUNT_BITS-1:0] n;
-    logic [4:0][ADDR_BITS-1:0]  addr;  // operands a b c d e
+    logic [3:0][ADDR_BITS-1:0]  addr;  // operands a b c d
   } uop_t;
 
   // Bank ports that a word holds from issue to completion.
@@ -91,9 +86,17 @@ _TYPES = """
     logic [PC_BITS-1:0]   pc;
     uop_t                 uop;
   } issue_t;
+
+  // Widths of the above for arrays of them (Yosys neither indexes arrays of structs nor knows $bits of a type).
+  localparam int OPERAND_BITS = 64;
+  localparam int WORD_BITS = 8 * WORD_BYTES;
+  localparam int UOP_BITS = WORD_BITS + 3 * COUNT_BITS + 4 * ADDR_BITS;
+  localparam int PORTS_BITS = 2 * (L1_BANKS + ACC_REGIONS);
+  localparam int RUN_BITS = 32 + (HBM_SEGMENTS + AREGS) * ADDR_BITS;
+  localparam int ISSUE_BITS = 2 + SLOT_BITS + PC_BITS + UOP_BITS;
 """
 
-_MEMBER_TYPES = {"dt": "logic [3:0][3:0]", "wait": "wait_t [1:0]", "sig": "logic [1:0][15:0]"}
+_MEMBER_TYPES = {"dt": "logic [3:0][3:0]", "wait": "logic [1:0][15:0]", "sig": "logic [1:0][15:0]"}
 
 
 def _member(name: str) -> str:

@@ -1,0 +1,411 @@
+// One Athena core: four queues (STORE LOAD MATRIX VECTOR, also the order in which they go first in a cycle), their units,
+// L1 and ACC. Instruction and main memory are outside, with fixed latencies.
+module core #(
+    localparam int Queues = athena_pkg::QUEUES,
+    localparam int AddrBits = athena_pkg::ADDR_BITS,
+    localparam int L1Bits = $clog2(athena_pkg::L1_BYTES),
+    localparam int AccBits = $clog2(athena_pkg::ACC_BYTES),
+    localparam int LoadBus = athena_pkg::LOAD_BYTES,
+    localparam int StoreBus = athena_pkg::STORE_BYTES,
+    localparam int Slots = athena_pkg::DMA_SLOTS,
+    localparam int SlotBits = athena_pkg::SLOT_BITS,
+    localparam int LoadTag = 1 + SlotBits + $clog2(LoadBus + 1) + L1Bits,
+    localparam int StoreTag = 1 + SlotBits
+) (
+    input  logic                                                     clk_i,
+    input  logic                                                     rst_i,
+    input  logic                                                     launch_i,       // start; the next cycle is cycle 0
+    // Launch state: what a host writes before it starts the core.
+    input  logic               [athena_pkg::SCALARS-1:0][31:0]       scalars_i,
+    input  logic               [athena_pkg::SEMS-1:0][7:0]           sems_i,
+    input  logic               [AddrBits-1:0]                        memory_bytes_i, // end of mapped memory
+    input  logic               [Queues-1:0][31:0]                    runs_i,
+    output logic               [Queues-1:0][31:0]                    run_o,
+    input  logic               [Queues-1:0][athena_pkg::RUN_BITS-1:0] run_i,      // of a run_t
+    // Instruction memory, a port a queue.
+    output logic               [Queues-1:0]                          fetch_valid_o,
+    output logic               [Queues-1:0]                          fetch_epoch_o,
+    output logic               [Queues-1:0][31:0]                    fetch_beat_o,
+    input  logic               [Queues-1:0]                          fetch_valid_i,
+    input  logic               [Queues-1:0]                          fetch_epoch_i,
+    input  logic               [Queues-1:0][athena_pkg::FETCH_BYTES*8-1:0] fetch_data_i,
+    // Main memory.
+    output logic                                                     load_valid_o,
+    output logic               [AddrBits-1:0]                        load_addr_o,
+    output logic               [LoadTag-1:0]                         load_tag_o,
+    input  logic                                                     load_valid_i,
+    input  logic               [LoadBus*8-1:0]                       load_data_i,
+    input  logic               [LoadTag-1:0]                         load_tag_i,
+    output logic                                                     store_valid_o,
+    output logic               [AddrBits-1:0]                        store_addr_o,
+    output logic               [StoreBus*8-1:0]                      store_data_o,
+    output logic               [$clog2(StoreBus+1)-1:0]              store_bytes_o,
+    output logic               [StoreTag-1:0]                        store_tag_o,
+    input  logic                                                     store_valid_i,
+    input  logic               [StoreTag-1:0]                        store_tag_i,
+    // State.
+    output logic                                                     done_o,         // all queues ended, nothing in flight
+    output logic                                                     quiet_o,        // nothing in flight, nothing issued
+    output logic               [2:0]                                 fault_o,
+    output logic               [1:0]                                 fault_queue_o,
+    output logic               [athena_pkg::PC_BITS-1:0]             fault_pc_o,
+    output logic               [Queues-1:0][athena_pkg::ISSUE_BITS-1:0] issue_o,    // of an issue_t
+    output logic               [Queues-1:0]                          control_done_o,
+    output logic               [Queues-1:0][Slots-1:0]               retire_o
+);
+  localparam int StoreQ = int'(athena_pkg::QUEUE_STORE);
+  localparam int LoadQ = int'(athena_pkg::QUEUE_LOAD);
+  localparam int MatrixQ = int'(athena_pkg::QUEUE_MATRIX);
+  localparam int VectorQ = int'(athena_pkg::QUEUE_VECTOR);
+  localparam int Signals = Queues * 4 + (2 * Slots + 2) * 2;
+
+  logic [Queues-1:0][athena_pkg::WORD_BITS-1:0] word;  // arrays of a word_t, a uop_t, a ports_t
+  logic [Queues-1:0][athena_pkg::UOP_BITS-1:0] uop;
+  logic [Queues-1:0][athena_pkg::PORTS_BITS-1:0] ports, held, held_others;
+  logic [Queues-1:0][3:0][15:0] waits;
+  logic [Queues-1:0][athena_pkg::AREGS-1:0][AddrBits-1:0] areg;
+  logic [Queues-1:0][athena_pkg::PC_BITS-1:0] pc, released;
+  logic [Queues-1:0][31:0] loop_count;
+  logic [Queues-1:0][1:0][15:0] unit_sig;
+  logic [Queues-1:0][3:0][15:0] control_signals;
+  logic [Queues-1:0] restart, available, head, control, legal, bad_range, bad_loop, empty, hold, issue;
+  logic [Queues-1:0] queue_busy, unit_ready, unit_busy, wants, unit_issue, start, faults;
+  logic [Queues-1:0][SlotBits-1:0] slot;
+  logic [Signals-1:0][15:0] signals;
+  logic sem_fault, halted;
+
+  // Queues.
+  for (genvar q = 0; q < Queues; q++) begin : g_queue
+    athena_pkg::run_t run;
+    athena_pkg::word_t head_word;
+    assign run = run_i[q];
+    assign head_word = word[q];
+    assign unit_sig[q] = head_word.sig;
+    logic unused;
+    assign unused = ^head_word;
+    fetch u_fetch (
+        .clk_i,
+        .rst_i,
+        .restart_i(restart[q]),
+        .base_i(run.base),
+        .released_i(released[q]),
+        .pc_i(pc[q]),
+        .word_o(word[q]),
+        .available_o(available[q]),
+        .req_valid_o(fetch_valid_o[q]),
+        .req_epoch_o(fetch_epoch_o[q]),
+        .req_beat_o(fetch_beat_o[q]),
+        .rsp_valid_i(fetch_valid_i[q]),
+        .rsp_epoch_i(fetch_epoch_i[q]),
+        .rsp_data_i(fetch_data_i[q])
+    );
+    queue_ctl u_ctl (
+        .clk_i,
+        .rst_i,
+        .launch_i,
+        .runs_i(runs_i[q]),
+        .run_o(run_o[q]),
+        .run_i(run),
+        .scalars_i,
+        .restart_o(restart[q]),
+        .pc_o(pc[q]),
+        .released_o(released[q]),
+        .available_i(available[q]),
+        .word_i(word[q]),
+        .head_o(head[q]),
+        .areg_o(areg[q]),
+        .count_i(loop_count[q]),
+        .bad_loop_o(bad_loop[q]),
+        .issue_i(issue[q]),
+        .control_i(control[q]),
+        .done_o(control_done_o[q]),
+        .signals_o(control_signals[q]),
+        .busy_o(queue_busy[q])
+    );
+    decode #(
+        .Queue(3'(q))
+    ) u_decode (
+        .word_i(word[q]),
+        .areg_i(areg[q]),
+        .seg_i(run.seg),
+        .scalars_i,
+        .memory_bytes_i,
+        .control_o(control[q]),
+        .legal_o(legal[q]),
+        .bad_range_o(bad_range[q]),
+        .empty_o(empty[q]),
+        .loop_count_o(loop_count[q]),
+        .waits_o(waits[q]),
+        .ports_o(ports[q]),
+        .uop_o(uop[q])
+    );
+    assign issue_o[q] = {issue[q], control[q], slot[q], pc[q], uop[q]};  // an issue_t
+  end
+
+  // Issue: waits hold, the unit is ready, and no other unit holds a port, queues before this one in the cycle included.
+  always_comb begin
+    for (int q = 0; q < Queues; q++) wants[q] = head[q] && hold[q] && !halted;
+    faults = wants & (~legal | (control & bad_loop) | (~control & bad_range));
+    unit_issue = '0;
+    for (int q = 0; q < Queues; q++) begin
+      held_others[q] = '0;
+      for (int other = 0; other < Queues; other++) begin
+        if (other != q) held_others[q] = held_others[q] | held[other];
+        if (other < q && unit_issue[other]) held_others[q] = held_others[q] | ports[other];
+      end
+      unit_issue[q] = wants[q] && !faults[q] && !control[q] && unit_ready[q] &&
+          (ports[q] & held_others[q]) == '0;
+      issue[q] = unit_issue[q] || (wants[q] && !faults[q] && control[q]);
+      start[q] = unit_issue[q] && !empty[q];
+    end
+  end
+
+  semaphores #(
+      .Signals(Signals)
+  ) u_semaphores (
+      .clk_i,
+      .load_i(launch_i),
+      .init_i(sems_i),
+      .waits_i(waits),
+      .take_i(issue),
+      .hold_o(hold),
+      .signals_i(signals),
+      .fault_o(sem_fault)
+  );
+
+  // Words in flight.
+  logic [1:0] dma_free, dma_ready;
+  logic [1:0][Slots-1:0] dma_done;
+  logic [1:0][Slots-1:0][1:0][15:0] dma_signals;
+  logic [1:0] unit_done, unit_free;
+  logic [1:0][1:0][15:0] unit_signals;
+  for (genvar q = 0; q < 2; q++) begin : g_dma
+    inflight #(
+        .Slots(Slots)
+    ) u_inflight (
+        .clk_i,
+        .rst_i,
+        .issue_i(unit_issue[q]),
+        .empty_i(empty[q]),
+        .ports_i(ports[q]),
+        .signals_i(unit_sig[q]),
+        .free_o(dma_free[q]),
+        .slot_o(slot[q]),
+        .done_i(dma_done[q]),
+        .ports_o(held[q]),
+        .retire_o(retire_o[q]),
+        .signals_o(dma_signals[q]),
+        .busy_o(unit_busy[q])
+    );
+    assign unit_ready[q] = dma_free[q] && dma_ready[q];
+  end
+  for (genvar u = 0; u < 2; u++) begin : g_unit
+    inflight #(
+        .Slots(1)
+    ) u_inflight (
+        .clk_i,
+        .rst_i,
+        .issue_i(unit_issue[2+u]),
+        .empty_i(empty[2+u]),
+        .ports_i(ports[2+u]),
+        .signals_i(unit_sig[2+u]),
+        .free_o(unit_free[u]),
+        .slot_o(slot[2+u]),
+        .done_i(unit_done[u]),
+        .ports_o(held[2+u]),
+        .retire_o(retire_o[2+u][0]),
+        .signals_o(unit_signals[u]),
+        .busy_o(unit_busy[2+u])
+    );
+    assign unit_ready[2+u] = unit_free[u];
+    if (Slots > 1) begin : g_unused_slots
+      assign retire_o[2+u][Slots-1:1] = '0;
+    end
+  end
+  assign signals = {control_signals, dma_signals, unit_signals};
+
+  // Memories and units.
+  localparam int VecBytes = athena_pkg::LANES * 4;
+  localparam int BiasBytes = athena_pkg::COLS * 4;
+  localparam int Wide1 = VecBytes > BiasBytes ? VecBytes : BiasBytes;
+  localparam int Wide2 = LoadBus > StoreBus ? LoadBus : StoreBus;
+  localparam int PortBytes = Wide1 > Wide2 ? Wide1 : Wide2;
+  localparam int ArrayRows = athena_pkg::ROWS;
+  localparam int Readers = 7;  // STORE, A, B, bias, VEC a b c
+
+  logic [Readers-1:0] l1_read;
+  logic [Readers-1:0][L1Bits-1:0] l1_read_addr;
+  logic [Readers-1:0][PortBytes*8-1:0] l1_read_data;
+  logic [2:0][PortBytes-1:0] l1_write;  // LOAD, FILL, VEC
+  logic [2:0][L1Bits-1:0] l1_write_addr;
+  logic [2:0][PortBytes*8-1:0] l1_write_data;
+  logic [3:0] acc_read;  // MATMUL, VEC a b c
+  logic [3:0][AccBits-1:0] acc_read_addr;
+  logic [3:0][PortBytes*8-1:0] acc_read_data;
+  logic [1:0][PortBytes-1:0] acc_write;  // MATMUL, VEC
+  logic [1:0][AccBits-1:0] acc_write_addr;
+  logic [1:0][PortBytes*8-1:0] acc_write_data;
+
+  scratchpad #(
+      .Bytes(athena_pkg::L1_BYTES),
+      .Readers(Readers),
+      .Writers(3),
+      .PortBytes(PortBytes)
+  ) u_l1 (
+      .clk_i,
+      .read_i(l1_read),
+      .read_addr_i(l1_read_addr),
+      .read_data_o(l1_read_data),
+      .write_i(l1_write),
+      .write_addr_i(l1_write_addr),
+      .write_data_i(l1_write_data)
+  );
+
+  scratchpad #(
+      .Bytes(athena_pkg::ACC_BYTES),
+      .Readers(4),
+      .Writers(2),
+      .PortBytes(PortBytes)
+  ) u_acc (
+      .clk_i,
+      .read_i(acc_read),
+      .read_addr_i(acc_read_addr),
+      .read_data_o(acc_read_data),
+      .write_i(acc_write),
+      .write_addr_i(acc_write_addr),
+      .write_data_i(acc_write_data)
+  );
+
+  store_unit u_store (
+      .clk_i,
+      .rst_i,
+      .start_i(start[StoreQ]),
+      .uop_i(uop[StoreQ]),
+      .slot_i(slot[StoreQ]),
+      .ready_o(dma_ready[StoreQ]),
+      .done_o(dma_done[StoreQ]),
+      .read_o(l1_read[0]),
+      .read_addr_o(l1_read_addr[0]),
+      .read_data_i(l1_read_data[0][StoreBus*8-1:0]),
+      .req_valid_o(store_valid_o),
+      .req_addr_o(store_addr_o),
+      .req_data_o(store_data_o),
+      .req_bytes_o(store_bytes_o),
+      .req_tag_o(store_tag_o),
+      .rsp_valid_i(store_valid_i),
+      .rsp_tag_i(store_tag_i)
+  );
+
+  logic [1:0][LoadBus-1:0] load_write;
+  logic [1:0][L1Bits-1:0] load_write_addr;
+  logic [1:0][LoadBus*8-1:0] load_write_data;
+  load_unit u_load (
+      .clk_i,
+      .rst_i,
+      .start_i(start[LoadQ]),
+      .uop_i(uop[LoadQ]),
+      .slot_i(slot[LoadQ]),
+      .ready_o(dma_ready[LoadQ]),
+      .done_o(dma_done[LoadQ]),
+      .req_valid_o(load_valid_o),
+      .req_addr_o(load_addr_o),
+      .req_tag_o(load_tag_o),
+      .rsp_valid_i(load_valid_i),
+      .rsp_data_i(load_data_i),
+      .rsp_tag_i(load_tag_i),
+      .write_o(load_write),
+      .write_addr_o(load_write_addr),
+      .write_data_o(load_write_data)
+  );
+  for (genvar i = 0; i < 2; i++) begin : g_load_write
+    assign l1_write[i] = PortBytes'(load_write[i]);
+    assign l1_write_addr[i] = load_write_addr[i];
+    assign l1_write_data[i] = (PortBytes * 8)'(load_write_data[i]);
+  end
+
+  logic [BiasBytes-1:0] matmul_write;
+  logic [BiasBytes*8-1:0] matmul_write_data;
+  matrix_unit u_matrix (
+      .clk_i,
+      .rst_i,
+      .start_i(start[MatrixQ]),
+      .uop_i(uop[MatrixQ]),
+      .done_o(unit_done[0]),
+      .a_read_o(l1_read[1]),
+      .a_addr_o(l1_read_addr[1]),
+      .a_data_i(l1_read_data[1][ArrayRows*8-1:0]),
+      .b_read_o(l1_read[2]),
+      .b_addr_o(l1_read_addr[2]),
+      .b_data_i(l1_read_data[2][ArrayRows*8-1:0]),
+      .bias_read_o(l1_read[3]),
+      .bias_addr_o(l1_read_addr[3]),
+      .bias_data_i(l1_read_data[3][BiasBytes*8-1:0]),
+      .acc_read_o(acc_read[0]),
+      .acc_addr_o(acc_read_addr[0]),
+      .acc_data_i(acc_read_data[0][BiasBytes*8-1:0]),
+      .acc_write_o(matmul_write),
+      .acc_write_data_o(matmul_write_data)
+  );
+  assign acc_write[0] = PortBytes'(matmul_write);
+  assign acc_write_addr[0] = acc_read_addr[0];
+  assign acc_write_data[0] = (PortBytes * 8)'(matmul_write_data);
+
+  logic [2:0] vec_read, vec_read_acc;
+  logic [2:0][L1Bits-1:0] vec_read_addr;
+  logic [2:0][VecBytes*8-1:0] vec_read_data;
+  logic [VecBytes-1:0] vec_write;
+  logic vec_write_acc;
+  logic [L1Bits-1:0] vec_write_addr;
+  logic [VecBytes*8-1:0] vec_write_data;
+  vector_unit u_vector (
+      .clk_i,
+      .rst_i,
+      .start_i(start[VectorQ]),
+      .uop_i(uop[VectorQ]),
+      .done_o(unit_done[1]),
+      .read_o(vec_read),
+      .read_acc_o(vec_read_acc),
+      .read_addr_o(vec_read_addr),
+      .read_data_i(vec_read_data),
+      .write_o(vec_write),
+      .write_acc_o(vec_write_acc),
+      .write_addr_o(vec_write_addr),
+      .write_data_o(vec_write_data)
+  );
+  for (genvar i = 0; i < 3; i++) begin : g_vec_read
+    assign l1_read[4+i] = vec_read[i] && !vec_read_acc[i];
+    assign l1_read_addr[4+i] = vec_read_addr[i];
+    assign acc_read[1+i] = vec_read[i] && vec_read_acc[i];
+    assign acc_read_addr[1+i] = vec_read_addr[i][AccBits-1:0];
+    assign vec_read_data[i] = vec_read_acc[i] ? acc_read_data[1+i][VecBytes*8-1:0] : l1_read_data[4+i][VecBytes*8-1:0];
+  end
+  assign l1_write[2] = vec_write_acc ? '0 : PortBytes'(vec_write);
+  assign l1_write_addr[2] = vec_write_addr;
+  assign l1_write_data[2] = (PortBytes * 8)'(vec_write_data);
+  assign acc_write[1] = vec_write_acc ? PortBytes'(vec_write) : '0;
+  assign acc_write_addr[1] = vec_write_addr[AccBits-1:0];
+  assign acc_write_data[1] = (PortBytes * 8)'(vec_write_data);
+
+  // Faults stop all queues at once; the first queue in tie order is named.
+  assign halted = fault_o != athena_pkg::FAULT_NONE;
+  always_ff @(posedge clk_i) begin
+    if (rst_i || launch_i) begin
+      fault_o <= athena_pkg::FAULT_NONE;
+      fault_queue_o <= '0;
+      fault_pc_o <= '0;
+    end else if (!halted) begin
+      if (sem_fault) fault_o <= athena_pkg::FAULT_SEMAPHORE;
+      for (int q = Queues - 1; q >= 0; q--) begin
+        if (faults[q]) begin
+          fault_queue_o <= 2'(q);
+          fault_pc_o <= pc[q];
+          if (!legal[q]) fault_o <= athena_pkg::FAULT_ILLEGAL_WORD;
+          else fault_o <= control[q] ? athena_pkg::FAULT_LOOP : athena_pkg::FAULT_RANGE;
+        end
+      end
+    end
+  end
+
+  assign quiet_o = unit_busy == '0 && issue == '0 && restart == '0 && control_done_o == '0;
+  assign done_o = queue_busy == '0 && unit_busy == '0;
+endmodule

@@ -1,0 +1,242 @@
+// The head of one queue: waits, counts after their clips, addresses, bank ports, and whether the queue has such a word at all.
+module decode #(
+    parameter logic [2:0] Queue = athena_pkg::QUEUE_LOAD
+) (
+    input  athena_pkg::word_t                                              word_i,
+    input  logic [athena_pkg::AREGS-1:0][athena_pkg::ADDR_BITS-1:0]        areg_i,
+    input  logic [athena_pkg::HBM_SEGMENTS-1:0][athena_pkg::ADDR_BITS-1:0] seg_i,
+    input  logic [athena_pkg::SCALARS-1:0][31:0]                           scalars_i,
+    input  logic [athena_pkg::ADDR_BITS-1:0]                               memory_bytes_i,
+    output logic                                                           control_o,
+    output logic                                                           legal_o,
+    output logic                                                           bad_range_o,
+    output logic                                                           empty_o,      // nothing to do
+    output logic [31:0]                                                    loop_count_o,
+    output logic [3:0][15:0]                                               waits_o,
+    output athena_pkg::ports_t                                             ports_o,
+    output athena_pkg::uop_t                                               uop_o
+);
+  localparam logic Dma = Queue == athena_pkg::QUEUE_LOAD || Queue == athena_pkg::QUEUE_STORE;
+  localparam int CountBits = athena_pkg::COUNT_BITS;
+  localparam int AddrBits = athena_pkg::ADDR_BITS;
+  localparam int Operands = 4;
+
+  logic [2:0][31:0] count;
+  logic [2:0][CountBits-1:0] n;
+  logic signed [AddrBits+1:0] room;
+  logic too_big, is_copy, is_fill, is_matmul, is_vec, unit, work, bias;
+  logic fields_legal, places_legal;
+  logic [7:0] kind_b, kind_c;
+
+  // By operand: a b c d.
+  logic [Operands-1:0][athena_pkg::OPERAND_BITS-1:0] operand;
+  logic [Operands-1:0] used, in_l1, in_acc, in_memory, bad;
+  logic [Operands-1:0][CountBits-1:0] rows;
+  logic [Operands-1:0][CountBits+1:0] row_bytes;
+  logic [Operands-1:0][31:0] block_stride;
+  logic [Operands-1:0][AddrBits-1:0] addr;
+  logic [Operands-1:0][athena_pkg::L1_BANKS-1:0] l1_banks;
+  logic [Operands-1:0][athena_pkg::ACC_REGIONS-1:0] acc_banks;
+
+  function automatic logic [1:0] size_shift(input logic [3:0] dt);
+    case (dt)
+      athena_pkg::DT_I8, athena_pkg::DT_U8:    size_shift = 2'd0;
+      athena_pkg::DT_BF16, athena_pkg::DT_F16: size_shift = 2'd1;
+      default:                                 size_shift = 2'd2;
+    endcase
+  endfunction
+
+  function automatic logic [CountBits+1:0] bytes(input logic [CountBits-1:0] elements, input logic [3:0] dt);
+    bytes = (CountBits + 2)'(elements) << size_shift(dt);
+  endfunction
+
+  function automatic logic byte_type(input logic [3:0] dt);
+    byte_type = dt == athena_pkg::DT_I8 || dt == athena_pkg::DT_U8;
+  endfunction
+
+  // A zero point must be a value of its type, else the difference does not fit the array's feed.
+  function automatic logic zero_fits(input logic signed [31:0] zero, input logic [3:0] dt);
+    if (dt == athena_pkg::DT_U8) zero_fits = zero >= 0 && zero <= 255;
+    else zero_fits = zero >= -128 && zero <= 127;
+  endfunction
+
+  always_comb begin
+    too_big = 1'b0;
+    for (int i = 0; i < 3; i++) begin
+      room = (AddrBits + 2)'(signed'(word_i.lim[i])) +
+          (AddrBits + 2)'(signed'(scalars_i[word_i.clip[i+1][7:4]])) -
+          (AddrBits + 2)'(signed'(areg_i[word_i.clip[i+1][3:0]]));
+      count[i] = word_i.n[i];
+      if (word_i.clip[0][i]) begin
+        if (room < 0) count[i] = '0;
+        else if (room < signed'((AddrBits + 2)'(word_i.n[i]))) count[i] = room[31:0];
+      end
+      n[i] = count[i][CountBits-1:0];
+      if (count[i][31:CountBits] != '0) too_big = 1'b1;
+    end
+  end
+  assign loop_count_o = count[0];
+
+  assign control_o = word_i.op == athena_pkg::OP_END || word_i.op == athena_pkg::OP_SYNC ||
+      word_i.op == athena_pkg::OP_LOOP || word_i.op == athena_pkg::OP_SETA;
+  assign is_copy = Dma && word_i.op == athena_pkg::OP_COPY;
+  assign is_fill = Queue == athena_pkg::QUEUE_LOAD && word_i.op == athena_pkg::OP_FILL;
+  assign is_matmul = Queue == athena_pkg::QUEUE_MATRIX && word_i.op == athena_pkg::OP_MATMUL;
+  assign is_vec = Queue == athena_pkg::QUEUE_VECTOR && word_i.op == athena_pkg::OP_VEC;
+  assign unit = is_copy || is_fill || is_matmul || is_vec;
+
+  assign empty_o = is_matmul || is_vec ? n[0] == '0 || n[1] == '0 :
+      n[1] == '0 || n[2] == '0 || (is_copy && n[0] == '0);
+  assign work = unit && !empty_o;
+  assign bias = (word_i.mode & 8'(athena_pkg::MODE_ACC_MASK)) == 8'(athena_pkg::ACC_BIAS);
+  assign kind_b = word_i.p[1][7:0];
+  assign kind_c = word_i.p[1][15:8];
+  assign operand = {word_i.d, word_i.c, word_i.b, word_i.a};
+
+  function automatic logic [CountBits-1:0] side_rows(input logic [7:0] kind, input logic [CountBits-1:0] all);
+    side_rows = kind == athena_pkg::KIND_FULL || kind == athena_pkg::KIND_COL ? all : CountBits'(1);
+  endfunction
+
+  function automatic logic [CountBits-1:0] side_cols(input logic [7:0] kind, input logic [CountBits-1:0] all);
+    side_cols = kind == athena_pkg::KIND_FULL || kind == athena_pkg::KIND_ROW ? all : CountBits'(1);
+  endfunction
+
+  function automatic logic in_place(input logic [7:0] kind);
+    in_place = kind == athena_pkg::KIND_FULL || kind == athena_pkg::KIND_ROW ||
+        kind == athena_pkg::KIND_COL || kind == athena_pkg::KIND_SCALAR;
+  endfunction
+
+  // Which bytes each operand covers.
+  always_comb begin
+    used = '0;
+    rows = '0;
+    row_bytes = '0;
+    block_stride = '0;
+    if (is_copy || is_fill) begin
+      used[0] = work && is_copy;
+      used[3] = work;
+      rows[0] = n[1];
+      rows[3] = n[1];
+      row_bytes[0] = {2'b0, n[2]};
+      row_bytes[3] = {2'b0, n[2]};
+      block_stride[0] = is_copy ? word_i.p[0] : '0;
+      block_stride[3] = is_copy ? word_i.p[1] : '0;
+    end else if (is_matmul) begin
+      used[0] = work && n[2] != '0;
+      used[1] = work && n[2] != '0;
+      used[2] = work && bias;
+      used[3] = work;
+      rows[0] = n[0];
+      row_bytes[0] = bytes(n[2], word_i.dt[0]);
+      rows[1] = |(word_i.mode & 8'(athena_pkg::MODE_B_TRANS)) ? n[1] : n[2];
+      row_bytes[1] = bytes(|(word_i.mode & 8'(athena_pkg::MODE_B_TRANS)) ? n[2] : n[1], word_i.dt[1]);
+      rows[2] = CountBits'(1);
+      row_bytes[2] = bytes(n[1], athena_pkg::DT_I32);
+      rows[3] = n[0];
+      row_bytes[3] = bytes(n[1], athena_pkg::DT_I32);
+    end else if (is_vec) begin
+      used[0] = work;
+      used[1] = work && in_place(kind_b);
+      used[2] = work && in_place(kind_c);
+      used[3] = work && word_i.dt[3] != athena_pkg::DT_NONE;
+      rows[0] = n[0];
+      row_bytes[0] = bytes(n[1], word_i.dt[0]);
+      rows[1] = side_rows(kind_b, n[0]);
+      row_bytes[1] = bytes(side_cols(kind_b, n[1]), word_i.dt[1]);
+      rows[2] = side_rows(kind_c, n[0]);
+      row_bytes[2] = bytes(side_cols(kind_c, n[1]), word_i.dt[2]);
+      rows[3] = n[0];
+      row_bytes[3] = bytes(n[1], word_i.dt[3]);
+    end
+  end
+
+  for (genvar i = 0; i < Operands; i++) begin : g_operand
+    address u_address (
+        .operand_i(operand[i]),
+        .areg_i,
+        .seg_i,
+        .memory_bytes_i,
+        .used_i(used[i]),
+        .blocks_i(is_copy ? n[0] : CountBits'(1)),
+        .block_stride_i(block_stride[i]),
+        .rows_i(rows[i]),
+        .row_bytes_i(row_bytes[i]),
+        .addr_o(addr[i]),
+        .l1_o(in_l1[i]),
+        .acc_o(in_acc[i]),
+        .memory_o(in_memory[i]),
+        .bad_o(bad[i]),
+        .l1_banks_o(l1_banks[i]),
+        .acc_banks_o(acc_banks[i])
+    );
+  end
+  assign bad_range_o = unit && ((work && |bad) || too_big);
+  assign uop_o.word = word_i;
+  assign uop_o.n = n;
+  assign uop_o.addr = addr;
+
+  always_comb begin
+    ports_o = '0;
+    if (is_copy || is_fill || is_vec) begin
+      ports_o.l1_rd = l1_banks[0] | l1_banks[1] | l1_banks[2];
+      ports_o.acc_rd = acc_banks[0] | acc_banks[1] | acc_banks[2];
+    end else if (is_matmul) begin
+      ports_o.l1_rd = l1_banks[0] | l1_banks[1] | l1_banks[2];
+      ports_o.acc_rd = acc_banks[3];
+    end
+    ports_o.l1_wr = l1_banks[3];
+    ports_o.acc_wr = acc_banks[3];
+  end
+
+  // Waits and signals: the two of the header, and of SYNC two more in p.
+  logic [3:0][15:0] signal;
+  logic waits_legal, signals_legal;
+  always_comb begin
+    waits_o = '0;
+    waits_o[1:0] = word_i.waits;
+    signal = '0;
+    signal[1:0] = word_i.sig;
+    if (word_i.op == athena_pkg::OP_SYNC) begin
+      waits_o[3:2] = {word_i.p[1][15:0], word_i.p[0][15:0]};
+      signal[3:2] = {word_i.p[3][15:0], word_i.p[2][15:0]};
+    end
+    waits_legal = 1'b1;
+    signals_legal = 1'b1;
+    for (int i = 0; i < 4; i++) begin
+      if (int'(waits_o[i][7:0]) >= athena_pkg::SEMS) begin
+        if (waits_o[i][15:8] != '0) waits_legal = 1'b0;
+        waits_o[i] = '0;  // a wait on nothing holds, so that the word gets as far as its fault
+      end
+      if (signal[i][15:13] != athena_pkg::SIG_NONE && signal[i][15:13] != athena_pkg::SIG_SELF) begin
+        signals_legal = 1'b0;
+      end
+    end
+  end
+
+  // What the RTL has of each word; the rest is illegal.
+  always_comb begin
+    fields_legal = 1'b1;
+    places_legal = 1'b1;
+    if (is_copy) begin
+      places_legal = Queue == athena_pkg::QUEUE_LOAD ? in_memory[0] && in_l1[3] : in_l1[0] && in_memory[3];
+    end else if (is_fill) begin
+      places_legal = in_l1[3];
+      fields_legal = n[2][1:0] == '0 || word_i.p[0] == {4{word_i.p[0][7:0]}};
+    end else if (is_matmul) begin
+      places_legal = in_l1[0] && in_l1[1] && in_acc[3] && (!bias || in_l1[2]);
+      fields_legal = byte_type(word_i.dt[0]) && byte_type(word_i.dt[1]) &&
+          zero_fits(word_i.p[0], word_i.dt[0]) && zero_fits(word_i.p[1], word_i.dt[1]) &&
+          (word_i.mode & 8'(athena_pkg::MODE_ACC_MASK)) != 8'(athena_pkg::MODE_ACC_MASK);
+    end else if (is_vec) begin
+      places_legal = &(~used | in_l1 | in_acc);
+      fields_legal = word_i.dt[0] == athena_pkg::DT_I32 && word_i.mode == 8'(athena_pkg::MODE_VEC_INT) &&
+          (byte_type(word_i.dt[3]) || word_i.dt[3] == athena_pkg::DT_I32);
+    end else if (word_i.op == athena_pkg::OP_SETA) begin
+      fields_legal = word_i.n[0] != '0 && word_i.p[0][31:4] == '0 && word_i.p[4][31:4] == '0;
+    end
+  end
+  logic unused;
+  assign unused = ^in_memory;
+  assign legal_o = (control_o || unit) && fields_legal && waits_legal && signals_legal &&
+      (empty_o || control_o || places_legal);
+endmodule

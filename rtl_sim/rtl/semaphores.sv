@@ -1,0 +1,65 @@
+// Consuming counters of the core. A queue's waits hold when every one is met in this cycle (waits of one word on one counter
+// add up); its issue takes them. Signals of this cycle are seen from the next.
+module semaphores #(
+    parameter int Signals = 4
+) (
+    input  logic                                                     clk_i,
+    input  logic                                                     load_i,   // take the initial values
+    input  logic                 [athena_pkg::SEMS-1:0][7:0]         init_i,
+    input  logic                 [athena_pkg::QUEUES-1:0][3:0][15:0] waits_i,  // sem | n << 8
+    input  logic                 [athena_pkg::QUEUES-1:0]            take_i,
+    output logic                 [athena_pkg::QUEUES-1:0]            hold_o,
+    input  logic                 [Signals-1:0][15:0]                 signals_i,
+    output logic                                                     fault_o
+);
+  localparam int Sems = athena_pkg::SEMS;
+  localparam int SemBits = $clog2(Sems);
+  localparam int Wide = 12;  // QUEUES * 4 waits of 255 fit
+
+  logic [Sems-1:0][7:0] value;
+  logic [Sems-1:0][Wide-1:0] plus, minus;
+  logic [Wide-1:0] need;
+
+  always_comb begin
+    for (int q = 0; q < athena_pkg::QUEUES; q++) begin
+      hold_o[q] = 1'b1;
+      for (int i = 0; i < 4; i++) begin
+        need = '0;
+        for (int j = 0; j < 4; j++) begin
+          if (waits_i[q][j][7:0] == waits_i[q][i][7:0]) need = need + Wide'(waits_i[q][j][15:8]);
+        end
+        if (Wide'(value[waits_i[q][i][SemBits-1:0]]) < need) hold_o[q] = 1'b0;
+      end
+    end
+  end
+
+  always_comb begin
+    plus  = '0;
+    minus = '0;
+    for (int q = 0; q < athena_pkg::QUEUES; q++) begin
+      for (int i = 0; i < 4; i++) begin
+        if (take_i[q]) begin
+          minus[waits_i[q][i][SemBits-1:0]] =
+              minus[waits_i[q][i][SemBits-1:0]] + Wide'(waits_i[q][i][15:8]);
+        end
+      end
+    end
+    for (int i = 0; i < Signals; i++) begin
+      if (signals_i[i][15:13] != athena_pkg::SIG_NONE) begin
+        plus[signals_i[i][SemBits-1:0]] = plus[signals_i[i][SemBits-1:0]] + 1'b1;
+      end
+    end
+    fault_o = 1'b0;
+    for (int s = 0; s < Sems; s++) begin
+      if (minus[s] > Wide'(value[s])) fault_o = 1'b1;
+      else if (Wide'(value[s]) - minus[s] + plus[s] > Wide'(athena_pkg::SEM_MAX)) fault_o = 1'b1;
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (load_i) value <= init_i;
+    else begin
+      for (int s = 0; s < Sems; s++) value[s] <= 8'(Wide'(value[s]) - minus[s] + plus[s]);
+    end
+  end
+endmodule

@@ -1,0 +1,79 @@
+// Addresses of a strided copy, one beat of at most `BusBytes` bytes a cycle, from the cycle after `start_i` on. Every row starts
+// a new beat. `ready_o`: a new copy may start in this cycle (idle, or at the last beat).
+module walker #(
+    parameter int BusBytes = 16,
+    localparam int LenBits = $clog2(BusBytes + 1),
+    localparam int AddrBits = athena_pkg::ADDR_BITS,
+    localparam int CountBits = athena_pkg::COUNT_BITS
+) (
+    input  logic                  clk_i,
+    input  logic                  rst_i,
+    input  logic                  start_i,
+    input  logic [CountBits-1:0]  blocks_i,
+    input  logic [CountBits-1:0]  rows_i,
+    input  logic [CountBits-1:0]  row_bytes_i,
+    input  logic [AddrBits-1:0]   src_i,
+    input  logic [23:0]           src_stride_i,
+    input  logic [31:0]           src_block_i,
+    input  logic [AddrBits-1:0]   dst_i,
+    input  logic [23:0]           dst_stride_i,
+    input  logic [31:0]           dst_block_i,
+    output logic                  valid_o,
+    output logic                  last_o,
+    output logic                  ready_o,
+    output logic [LenBits-1:0]    bytes_o,
+    output logic [AddrBits-1:0]   src_o,
+    output logic [AddrBits-1:0]   dst_o
+);
+  logic busy, row_end, block_end;
+  logic [CountBits-1:0] rows, row_bytes, blocks_left, rows_left, bytes_left;
+  logic [23:0] src_stride, dst_stride;
+  logic [31:0] src_block, dst_block;
+  logic [AddrBits-1:0] src, dst, src_row, dst_row, src_start, dst_start;
+
+  assign valid_o = busy;
+  assign row_end = bytes_left <= CountBits'(BusBytes);
+  assign block_end = row_end && rows_left == CountBits'(1);
+  assign last_o = busy && block_end && blocks_left == CountBits'(1);
+  assign ready_o = !busy || last_o;
+  assign bytes_o = row_end ? bytes_left[LenBits-1:0] : LenBits'(BusBytes);
+  assign src_o = src;
+  assign dst_o = dst;
+
+  function automatic logic [AddrBits-1:0] extend(input logic [31:0] value);
+    extend = {{(AddrBits - 32) {value[31]}}, value};
+  endfunction
+
+  always_ff @(posedge clk_i) begin
+    if (rst_i) busy <= 1'b0;
+    else if (start_i) begin
+      busy <= 1'b1;
+      rows <= rows_i;
+      row_bytes <= row_bytes_i;
+      blocks_left <= blocks_i;
+      rows_left <= rows_i;
+      bytes_left <= row_bytes_i;
+      {src_stride, dst_stride} <= {src_stride_i, dst_stride_i};
+      {src_block, dst_block} <= {src_block_i, dst_block_i};
+      {src, src_row, src_start} <= {3{src_i}};
+      {dst, dst_row, dst_start} <= {3{dst_i}};
+    end else if (busy) begin
+      if (!row_end) begin
+        bytes_left <= bytes_left - CountBits'(BusBytes);
+        src <= src + AddrBits'(BusBytes);
+        dst <= dst + AddrBits'(BusBytes);
+      end else if (!block_end) begin
+        bytes_left <= row_bytes;
+        rows_left <= rows_left - 1'b1;
+        {src, src_row} <= {2{src_row + AddrBits'(src_stride)}};
+        {dst, dst_row} <= {2{dst_row + AddrBits'(dst_stride)}};
+      end else if (!last_o) begin
+        bytes_left <= row_bytes;
+        rows_left <= rows;
+        blocks_left <= blocks_left - 1'b1;
+        {src, src_row, src_start} <= {3{src_start + extend(src_block)}};
+        {dst, dst_row, dst_start} <= {3{dst_start + extend(dst_block)}};
+      end else busy <= 1'b0;
+    end
+  end
+endmodule
