@@ -278,7 +278,8 @@ def _appended(past: Array | None, new: Array, starts: Array, room: int) -> Array
     cache = np.zeros((*new.shape[:2], room, new.shape[3]), dtype=new.dtype)
     for entry, start in enumerate(starts.tolist()):
         if past is not None:
-            cache[entry, :, : past.shape[2]] = widen(past[entry])
+            kept = min(start, past.shape[2])
+            cache[entry, :, :kept] = widen(past[entry, :, :kept])
         cache[entry, :, start : start + new.shape[2]] = new[entry]
     return cache
 

@@ -76,6 +76,12 @@ def to_ints(values: Array, what: str) -> tuple[int, ...]:
     return tuple(int(value) for value in values.ravel())
 
 
+def maybe_ints(arrays: Arrays, index: int, what: str) -> tuple[int, ...] | None:
+    """The integers of the array at `index`, flattened; None if the node leaves it out."""
+    values = maybe_array(arrays, index)
+    return None if values is None else to_ints(values, what)
+
+
 def axis_of(axis: int, rank: int) -> int:
     """`axis` as a number from 0 to rank − 1."""
     if not -rank <= axis < rank:

@@ -17,6 +17,7 @@ from compiler.ops import (
     normalise,
     quantise,
     reduction,
+    regrouping,
 )
 from compiler.ops.types import MAX_OPSET, OpRow
 
@@ -28,6 +29,7 @@ ROWS: tuple[OpRow, ...] = tuple(
             *indexing.ROWS,
             *generate.ROWS,
             *reduction.ROWS,
+            *regrouping.ROWS,
             *linear.ROWS,
             *normalise.ROWS,
             *attention.ROWS,
