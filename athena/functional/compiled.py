@@ -16,6 +16,7 @@ from athena.functional.interpreter_kernel import build
 _SOURCES = (
     ("athena.functional", "access_kernel.py"),
     ("athena.functional", "copy_kernel.py"),
+    ("athena.functional", "gemm_kernel.py"),
     ("athena.functional", "inner_kernel.py"),
     ("athena.functional", "interpreter_kernel.py"),
     ("athena.functional", "lut_kernel.py"),

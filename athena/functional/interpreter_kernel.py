@@ -49,8 +49,9 @@ from athena.functional.vec_kernel import vec, vgather, vperm
 
 # Entries of `limits`: words and work left before LIMIT (-1: none), work before PAUSE, order seed (0: round robin), where to go on.
 L_WORDS, L_WORK, L_PAUSE, L_SEED, L_QUEUE = range(5)
-# Entries of `shape`: cores, clusters, array rows, lanes, library functions instead of tables, index of the first L2 memory.
-S_CORES, S_CLUSTERS, S_ROWS, S_LANES, S_EXACT, S_L2 = range(6)
+# Entries of `shape`: cores, clusters, array rows, lanes, library functions instead of tables, index of the first L2 memory,
+# address of MATMUL's scratch.
+S_CORES, S_CLUSTERS, S_ROWS, S_LANES, S_EXACT, S_L2, S_SCRATCH = range(7)
 _SIGN = 1 << 47
 _WRAP = 1 << 48
 
@@ -266,41 +267,13 @@ def _advance(words, state):
         state[DEPTH] -= 1
 
 
-@inner
-def _execute(row, info, state, base, scalars, mem, shape, sems, scratch, buffers, table, written, fault):
-    """A unit's word; gives its work or -1."""
-    op = row[0]
-    if op == 8:
-        return copy(row, info, state, base, scalars, mem, written, fault)
-    if op == 9:
-        return copyx(row, info, state, base, scalars, mem, written, fault)
-    if op == 10:
-        return fill(row, info, state, base, scalars, mem, written, fault)
-    if op == 11:
-        return mcast(row, info, state, base, scalars, mem, shape[S_L2], shape[S_CLUSTERS], written, fault)
-    if op == 16:
-        return matmul(row, info, state, base, scalars, mem, shape[S_ROWS], scratch, written, fault)
-    if op == 24:
-        lanes, exact = shape[S_LANES], shape[S_EXACT] != 0
-        return vec(row, info, state, base, scalars, mem, lanes, exact, table, buffers, written, fault)
-    if op == 25:
-        return vperm(row, info, state, base, scalars, mem, written, fault)
-    if op == 26:
-        return vgather(row, info, state, base, scalars, mem, written, fault)
-    if op == 4:
-        return _seta(row, state, scalars, fault)
-    if op == 3:
-        return _loop(row, state, scalars, fault)
-    return 0
-
-
 def build(stamp: int):
     """The compiled interpreter for sources with this stamp."""
 
     @njit(cache=True, nogil=True)
     def interpret(
         words, queues, states, bases, scalars, sems, mem, shape, core_place, run_table, run_aregs, section_table,
-        limits, scratch, buffers, table, crcs, written, trace, trace_count, fault,
+        limits, buffers, table, crcs, written, trace, trace_count, fault,
     ):  # fmt: skip
         """Run until all queues are done (FINISHED), none can go on (BLOCKED), or something needs Python.
 
@@ -358,9 +331,31 @@ def build(stamp: int):
                 state[PENDING] = 0
                 written[:, :] = 0
                 pc = state[PC]
-                work = _execute(
-                    row, info, state, base, scalar, mem, shape, sems, scratch, buffers, table, written, fault
-                )
+                work = 0
+                if op == 16:
+                    work = matmul(row, info, state, base, scalar, mem, shape[S_ROWS], shape[S_SCRATCH], written, fault)
+                elif op == 24:
+                    work = vec(
+                        row, info, state, base, scalar, mem, shape[S_LANES], shape[S_EXACT], table, buffers, written, fault
+                    )
+                elif op == 8:
+                    work = copy(row, info, state, base, scalar, mem, written, fault)
+                elif op == 9:
+                    work = copyx(row, info, state, base, scalar, mem, written, fault)
+                elif op == 10:
+                    work = fill(row, info, state, base, scalar, mem, written, fault)
+                elif op == 11:
+                    work = mcast(
+                        row, info, state, base, scalar, mem, shape[S_L2], shape[S_CLUSTERS], written, fault
+                    )
+                elif op == 25:
+                    work = vperm(row, info, state, base, scalar, mem, written, fault)
+                elif op == 26:
+                    work = vgather(row, info, state, base, scalar, mem, written, fault)
+                elif op == 4:
+                    work = _seta(row, state, scalar, fault)
+                elif op == 3:
+                    work = _loop(row, state, scalar, fault)
                 if work < 0 or (op == 1 and state[DEPTH] > 0):
                     if work >= 0:
                         fail(fault, BAD_LOOP, -1, state[DEPTH], 0, 3)

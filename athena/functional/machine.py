@@ -20,7 +20,7 @@ from athena.functional import access_kernel as k
 from athena.functional import interpreter_kernel as loop
 from athena.functional.compiled import interpreter
 from athena.functional.images import L1_FIRST, Images, tensors_of
-from athena.functional.matmul_kernel import scratch_floats
+from athena.functional.matmul_kernel import scratch_bytes
 from athena.functional.messages import deadlock_error, fault_error, place_of
 from athena.functional.state import QueueId, build_tables, fresh_states, launch_scalars
 from athena.functional.trace_kernel import TRACE_COLUMNS, crc_table
@@ -73,8 +73,9 @@ class Machine:
         exact = (profile or ("exact" if program.precision == "fp32" else "table")) == "exact"
         core = chip.core
         shape = (chip.cores, chip.clusters, core.matrix.rows, core.vector.lanes, int(exact), self._images.l2_first)
-        self._shape = np.array(shape, np.int64)
-        self._scratch = np.empty(scratch_floats(core.matrix.rows), np.float32)
+        self._scratch = np.empty(scratch_bytes(core.matrix.rows) + 64, np.uint8)
+        scratch = -(-self._scratch.ctypes.data // 64) * 64
+        self._shape = np.array((*shape, scratch), np.int64)
         self._buffers = np.empty((5, max(CHUNK, core.vector.lanes)), np.float32)
         self._trace: Ints = np.zeros((0, TRACE_COLUMNS), np.int64)
 
@@ -157,8 +158,7 @@ class Machine:
         return int(
             interpreter()(
                 tables.words, tables.queues, run.states, run.bases, run.scalars, run.sems, self._images.table, self._shape,
-                tables.core_place, tables.run_table, tables.run_aregs, tables.section_table, run.limits, self._scratch,
-                self._buffers, coefficients().copy(), crc_table(), written, run.trace, run.trace_count, run.fault,
+                tables.core_place, tables.run_table, tables.run_aregs, tables.section_table, run.limits, self._buffers, coefficients().copy(), crc_table(), written, run.trace, run.trace_count, run.fault,
             )
         )  # fmt: skip
 

@@ -1,9 +1,8 @@
 """Numba: MATMUL. Chains of R products from +0 in ascending k, each product and sum rounded, then one sum into D a k-tile.
 
-B is packed to a float32 panel [k-tile, PANEL] and A to a float32 block [BLOCK, k-tile]; four rows of A advance over four k at once
-through all columns of the panel, so that the compiler vectorises over columns and every element's chain keeps its order. K is
-padded with +0 to a multiple of four; a chain that began at +0 is never -0, so the added +0 change nothing. Integers are exact in
-float32 as long as a chunk has at most 256 products of 9-bit numbers, and are added up in int32.
+B's tile is packed to a float32 panel [k, 64] and rows of A to float32 [rows, k]; `gemm_kernel` runs the chains of a few rows and
+columns in registers. The hardware pads K with +0: a chain that began at +0 is never -0, so the added +0 change nothing and are
+left out. Integers are exact in float32 as long as a chunk has at most 256 products of 9-bit numbers, and are added up in int32.
 """
 
 from __future__ import annotations
@@ -26,124 +25,112 @@ from athena.functional.access_kernel import (
     u8_at,
     u16_at,
 )
+from athena.functional.gemm_kernel import (
+    PANEL,
+    ROWS,
+    SIDE,
+    WIDTH,
+    chains_row,
+    chains_rows,
+    transpose16,
+)
 from athena.functional.inner_kernel import inner
 
-PANEL = 64  # columns of a panel
 BLOCK = 64  # rows of A packed at a time
-STEP = 4  # rows, and k, that advance together
 INT_CHUNK = 128  # k of an integer chunk: 128 * 255 * 255 < 2^24
 _F32, _BF16, _I8, _U8 = 1, 2, 4, 5
 
 
 @inner
-def _widen(address, dt, n, zero, out, at):
-    """n elements as float32 to out[at:], the zero point subtracted."""
+def _widen(address, dt, n, zero, padded, target):
+    """n elements as float32 at an address, the zero point subtracted, +0 up to padded."""
+    out = f32_at(target, padded)
     if dt == _F32:
         source = f32_at(address, n)
         for j in range(n):
-            out[at + j] = source[j]
+            out[j] = source[j]
     elif dt == _BF16:
         half = u16_at(address, n)
         for j in range(n):
-            out[at + j] = float_of(np.int64(half[j]) << 16)
+            out[j] = float_of(np.int64(half[j]) << 16)
     elif dt == _I8:
         signed = i8_at(address, n)
         for j in range(n):
-            out[at + j] = np.float32(np.int32(signed[j]) - zero)
+            out[j] = np.float32(np.int32(signed[j]) - zero)
     else:
         unsigned = u8_at(address, n)
         for j in range(n):
-            out[at + j] = np.float32(np.int32(unsigned[j]) - zero)
+            out[j] = np.float32(np.int32(unsigned[j]) - zero)
+    for j in range(n, padded):
+        out[j] = np.float32(0)
 
 
 @inner
-def _pack_b(address, stride, dt, zero, transposed, columns, width, depth, padded, panel, line):
-    """B's tile as panel[k * PANEL + j]; columns up to width and k up to padded are +0."""
-    if transposed:
-        for j in range(columns):
-            _widen(address + j * stride, dt, depth, zero, line, 0)
-            for k in range(depth):
-                panel[k * PANEL + j] = line[k]
-        for k in range(depth):
-            for j in range(columns, width):
-                panel[k * PANEL + j] = np.float32(0)
-    else:
-        for k in range(depth):
-            _widen(address + k * stride, dt, columns, zero, panel, k * PANEL)
-            for j in range(columns, width):
-                panel[k * PANEL + j] = np.float32(0)
-    for k in range(depth, padded):
-        for j in range(width):
-            panel[k * PANEL + j] = np.float32(0)
+def _clear(address, n):
+    """n times +0."""
+    out = f32_at(address, n)
+    for j in range(n):
+        out[j] = np.float32(0)
 
 
 @inner
-def _pack_a(address, stride, dt, zero, rows, depth, padded, packed):
-    """A's rows as packed[r * padded + k], rows up to a multiple of STEP and k up to padded are +0."""
+def _pack_b(address, stride, dt, zero, transposed, columns, width, depth, panel, lines):
+    """B's tile as float32 [depth, PANEL] at `panel`, columns up to width are +0."""
+    if not transposed:
+        for k in range(depth):
+            _widen(address + k * stride, dt, columns, zero, width, panel + 4 * PANEL * k)
+        return
+    padded = -(-depth // SIDE) * SIDE
+    for j0 in range(0, width, SIDE):
+        for j in range(SIDE):
+            if j0 + j < columns:
+                _widen(address + (j0 + j) * stride, dt, depth, zero, padded, lines + 4 * padded * j)
+            else:
+                _clear(lines + 4 * padded * j, padded)
+        for k in range(0, padded, SIDE):
+            transpose16(lines + 4 * k, 4 * padded, panel + 4 * PANEL * k + 4 * j0)
+
+
+@inner
+def _pack_a(address, stride, dt, zero, rows, depth, packed):
+    """A's rows as float32 [rows up to a multiple of ROWS, depth], the spare ones +0."""
     for r in range(rows):
-        _widen(address + r * stride, dt, depth, zero, packed, r * padded)
-        for k in range(depth, padded):
-            packed[r * padded + k] = np.float32(0)
-    for r in range(rows, -(-rows // STEP) * STEP):
-        for k in range(padded):
-            packed[r * padded + k] = np.float32(0)
+        _widen(address + r * stride, dt, depth, zero, depth, packed + 4 * depth * r)
+    spare = -(-rows // ROWS) * ROWS - rows
+    _clear(packed + 4 * depth * rows, spare * depth)
 
 
 @inner
-def _rows4(packed, at, padded, panel, width, chain):
-    """chain[4, PANEL] = four rows of A times the panel, k ascending."""
-    for j in range(STEP * PANEL):
-        chain[j] = np.float32(0)
-    for k in range(0, padded, STEP):
-        b = k * PANEL
-        a00, a01, a02, a03 = packed[at + k], packed[at + k + 1], packed[at + k + 2], packed[at + k + 3]
-        p = at + padded + k
-        a10, a11, a12, a13 = packed[p], packed[p + 1], packed[p + 2], packed[p + 3]
-        p += padded
-        a20, a21, a22, a23 = packed[p], packed[p + 1], packed[p + 2], packed[p + 3]
-        p += padded
-        a30, a31, a32, a33 = packed[p], packed[p + 1], packed[p + 2], packed[p + 3]
-        for j in range(width):
-            b0 = panel[b + j]
-            b1 = panel[b + PANEL + j]
-            b2 = panel[b + 2 * PANEL + j]
-            b3 = panel[b + 3 * PANEL + j]
-            chain[j] = (((chain[j] + a00 * b0) + a01 * b1) + a02 * b2) + a03 * b3
-            chain[PANEL + j] = (((chain[PANEL + j] + a10 * b0) + a11 * b1) + a12 * b2) + a13 * b3
-            chain[2 * PANEL + j] = (((chain[2 * PANEL + j] + a20 * b0) + a21 * b1) + a22 * b2) + a23 * b3
-            chain[3 * PANEL + j] = (((chain[3 * PANEL + j] + a30 * b0) + a31 * b1) + a32 * b2) + a33 * b3
-
-
-@inner
-def _row1(packed, at, padded, panel, width, chain):
-    """One row of A times the panel."""
-    for j in range(width):
-        chain[j] = np.float32(0)
-    for k in range(0, padded, STEP):
-        b = k * PANEL
-        a0, a1, a2, a3 = packed[at + k], packed[at + k + 1], packed[at + k + 2], packed[at + k + 3]
-        for j in range(width):
-            chain[j] = (
-                ((chain[j] + a0 * panel[b + j]) + a1 * panel[b + PANEL + j]) + a2 * panel[b + 2 * PANEL + j]
-            ) + a3 * panel[b + 3 * PANEL + j]
-
-
-@inner
-def _add(integer, address, chain, at, columns, last):
+def _add(integer, address, chain_at, columns, last):
     """D's row += chain; NaN becomes canonical with the last k-tile."""
+    chain = f32_at(chain_at, columns)
     if integer:
         sums = i32_at(address, columns)
         for j in range(columns):
-            sums[j] = sums[j] + np.int32(chain[at + j])
+            sums[j] = sums[j] + np.int32(chain[j])
         return
     values = f32_at(address, columns)
     if last:
         for j in range(columns):
-            value = values[j] + chain[at + j]
+            value = values[j] + chain[j]
             values[j] = value if value == value else float_of(0x7FC00000)
     else:
         for j in range(columns):
-            values[j] = values[j] + chain[at + j]
+            values[j] = values[j] + chain[j]
+
+
+@inner
+def _tile(packed, rows, depth, panel, width, chain, integer, d, d_stride, columns, last):
+    """D's rows += chains of packed rows times the panel."""
+    for r in range(0, rows, ROWS):
+        some = min(ROWS, rows - r)
+        if some == 1:
+            chains_row(packed + 4 * depth * r, 4 * depth, panel, depth, chain)
+        else:
+            for j in range(0, width, WIDTH):
+                chains_rows(packed + 4 * depth * r, 4 * depth, panel + 4 * j, depth, chain + 4 * j)
+        for i in range(some):
+            _add(integer, d + (r + i) * d_stride, chain + 4 * PANEL * i, columns, last)
 
 
 @inner
@@ -184,8 +171,17 @@ def _types(row, fault):
 
 
 @inner
+def _areas(scratch, tile):
+    """Addresses of packed A, the panel, the lines being transposed and the chains."""
+    room = -(-tile // SIDE) * SIDE
+    panel = scratch + 4 * BLOCK * room
+    lines = panel + 4 * PANEL * room
+    return scratch, panel, lines, lines + 4 * SIDE * room
+
+
+@inner
 def matmul(row, info, state, base, scalars, mem, array_rows, scratch, written, fault):
-    """MATMUL; gives its MACs or -1. scratch: float32 packed A, panel, chain and line, one after the other."""
+    """MATMUL; gives its MACs or -1. scratch: address of `scratch_bytes` bytes."""
     m = clipped(row, 0, state, scalars)
     n = clipped(row, 1, state, scalars)
     depth = clipped(row, 2, state, scalars)
@@ -209,40 +205,29 @@ def matmul(row, info, state, base, scalars, mem, array_rows, scratch, written, f
         return -1
     _start(row[1] & 3, integer == 1, d, row[31], bias, m, n)
     tile = INT_CHUNK if integer == 1 else array_rows
-    room = -(-max(tile, INT_CHUNK) // STEP) * STEP
-    packed = scratch[: BLOCK * room]
-    panel = scratch[BLOCK * room : (BLOCK + PANEL) * room]
-    chain = scratch[(BLOCK + PANEL) * room : (BLOCK + PANEL) * room + STEP * PANEL]
-    line = scratch[(BLOCK + PANEL) * room + STEP * PANEL :]
+    packed, panel, lines, chain = _areas(scratch, max(tile, INT_CHUNK))
     a_zero, b_zero = np.int32(row[46]), np.int32(row[47])
     b_k, b_n = (b_size, row[23]) if transposed else (row[23], b_size)
     for n0 in range(0, n, PANEL):
         columns = min(PANEL, n - n0)
-        width = min(PANEL, -(-columns // 8) * 8)
+        width = min(PANEL, -(-columns // WIDTH) * WIDTH)
+        if m % ROWS == 1:
+            width = PANEL
         for k0 in range(0, depth, tile):
             deep = min(tile, depth - k0)
-            padded = -(-deep // STEP) * STEP
             last = k0 + tile >= depth
             b_at = b + k0 * b_k + n0 * b_n
-            _pack_b(b_at, row[23], row[3], b_zero, transposed, columns, width, deep, padded, panel, line)
+            _pack_b(b_at, row[23], row[3], b_zero, transposed, columns, width, deep, panel, lines)
             for m0 in range(0, m, BLOCK):
                 rows = min(BLOCK, m - m0)
-                a_at = a + m0 * row[19] + k0 * a_size
-                _pack_a(a_at, row[19], row[2], a_zero, rows, deep, padded, packed)
-                for r in range(0, rows, STEP):
-                    some = min(STEP, rows - r)
-                    if some == 1:
-                        _row1(packed, r * padded, padded, panel, width, chain)
-                    else:
-                        _rows4(packed, r * padded, padded, panel, width, chain)
-                    for i in range(some):
-                        target = d + (m0 + r + i) * row[31] + 4 * n0
-                        _add(integer == 1, target, chain, i * PANEL, columns, last)
+                _pack_a(a + m0 * row[19] + k0 * a_size, row[19], row[2], a_zero, rows, deep, packed)
+                d_at = d + m0 * row[31] + 4 * n0
+                _tile(packed, rows, deep, panel, width, chain, integer == 1, d_at, row[31], columns, last)
     note(written, 0, d, 1, 0, m, row[31], 4 * n)
     return m * n * depth
 
 
-def scratch_floats(array_rows: int) -> int:
-    """Length of `matmul`'s scratch."""
-    room = -(-max(array_rows, INT_CHUNK) // STEP) * STEP
-    return (BLOCK + PANEL) * room + STEP * PANEL + room
+def scratch_bytes(array_rows: int) -> int:
+    """Bytes of `matmul`'s scratch."""
+    room = -(-max(array_rows, INT_CHUNK) // SIDE) * SIDE
+    return 4 * ((BLOCK + PANEL + SIDE) * room + ROWS * PANEL)

@@ -208,7 +208,7 @@ def vec(row, info, state, base, scalars, mem, lanes, exact, table, buffers, writ
                 alu_float(alu1, t, u, u, n)
                 if lut >= 14:
                     exact_float(lut, t, n)
-                elif lut != 0 and exact:
+                elif lut != 0 and exact != 0:
                     library_row(lut, t, n)
                 elif lut != 0:
                     table_row(lut, t, n, table)
