@@ -58,28 +58,33 @@ def read_model_bytes(path: Path) -> bytes | memoryview:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
     except (OSError, ValueError) as exc:
         raise _unreadable(path, exc) from exc
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        _require_regular(status.st_mode, path)
-        if status.st_size == 0:
-            raise ModelFileError("the file is empty", where=printable(path))
-        head = file.read(512)
-        kind = _kind_of(head)
-        if kind:
-            hint = _HINTS.get(kind, "give a model in ONNX format")
-            raise ModelFileError(f"the file is {kind}", where=printable(path), hint=hint)
-        if status.st_size > MAX_MODEL_BYTES:
-            raise ModelFileError(
-                f"the file has {status.st_size} bytes, an ONNX file at most {MAX_MODEL_BYTES}",
-                where=printable(path),
-                hint="save the model with external data",
-            )
-        try:
-            if status.st_size >= _MAPPED_BYTES:
-                return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
-            return head + file.read(_MAPPED_BYTES)
-        except OSError as exc:
-            raise _unreadable(path, exc) from exc
+    try:
+        return _read_descriptor(descriptor, path)
+    except OSError as exc:
+        raise _unreadable(path, exc) from exc
+    finally:
+        os.close(descriptor)
+
+
+def _read_descriptor(descriptor: int, path: Path) -> bytes | memoryview:
+    status = os.fstat(descriptor)
+    _require_regular(status.st_mode, path)
+    if status.st_size == 0:
+        raise ModelFileError("the file is empty", where=printable(path))
+    kind = _kind_of(os.pread(descriptor, 512, 0))
+    if kind:
+        hint = _HINTS.get(kind, "give a model in ONNX format")
+        raise ModelFileError(f"the file is {kind}", where=printable(path), hint=hint)
+    if status.st_size > MAX_MODEL_BYTES:
+        raise ModelFileError(
+            f"the file has {status.st_size} bytes, an ONNX file at most {MAX_MODEL_BYTES}",
+            where=printable(path),
+            hint="save the model with external data",
+        )
+    if status.st_size >= _MAPPED_BYTES:
+        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        return file.read(_MAPPED_BYTES)
 
 
 def _unreadable(path: Path, exc: Exception) -> ModelFileError:

@@ -34,7 +34,7 @@ def parse_model(path: Path) -> Any:
     try:
         model.ParseFromString(data)
     except (DecodeError, RecursionError, ValueError) as exc:
-        fault = wire_fault(data) or "its fields contradict the format"
+        fault = wire_fault(data) or "its fields contradict the format or are nested too deep"
         raise ModelFileError(
             f"the file is not a complete ONNX model: {fault}",
             where=printable(path),

@@ -69,8 +69,45 @@ def subgraphs(node: Any) -> list[Any]:
     return found
 
 
+def _require_text(values: Iterable[Any], where: str) -> None:
+    """Protobuf hands out bytes where a string of the file is not UTF-8."""
+    for value in values:
+        if not isinstance(value, str):
+            raise ModelError(f"a name is not UTF-8 text: {printable(value)}", where=where)
+
+
+def _check_texts(model: Any, file: str) -> None:
+    texts = [model.producer_name, model.producer_version, model.graph.name]
+    texts += [text for entry in model.metadata_props for text in (entry.key, entry.value)]
+    texts += [entry.domain for entry in model.opset_import]
+    for proto in model.functions:
+        texts += [proto.name, proto.domain, getattr(proto, "overload", ""), *proto.input]
+        texts += [*proto.output, *(entry.domain for entry in proto.opset_import)]
+        texts += [default.name for default in proto.attribute_proto]
+    _require_text(texts, file)
+
+
+def _node_texts(node: Any) -> list[Any]:
+    texts = [node.name, node.op_type, node.domain, getattr(node, "overload", "")]
+    texts += [*node.input, *node.output]
+    for attribute in node.attribute:
+        texts += [attribute.name, attribute.ref_attr_name]
+        if attribute.HasField("t"):
+            texts += _tensor_texts(attribute.t)
+    return texts
+
+
+def _tensor_texts(tensor: Any) -> list[Any]:
+    return [tensor.name, *(text for e in tensor.external_data for text in (e.key, e.value))]
+
+
+def _port_texts(value: Any) -> list[Any]:
+    return [value.name, *(dim.dim_param for dim in value.type.tensor_type.shape.dim)]
+
+
 def check_model(model: Any, file: str) -> dict[FunctionKey, Any]:
     """Check the whole model; returns its functions by key."""
+    _check_texts(model, file)
     functions: dict[FunctionKey, Any] = {}
     for proto in model.functions:
         key = function_key(proto)
@@ -95,6 +132,9 @@ def _check_graph(graph: Any, file: str, depth: int) -> None:
         raise ModelError(f"subgraphs are nested more than {MAX_NESTING} deep", where=file)
     if len(graph.sparse_initializer):
         raise UnsupportedOpError("sparse initialisers are not supported", where=file)
+    ports = [*graph.input, *graph.output, *graph.value_info]
+    _require_text([text for value in ports for text in _port_texts(value)], file)
+    _require_text([text for tensor in graph.initializer for text in _tensor_texts(tensor)], file)
     names = [tensor.name for tensor in graph.initializer]
     if "" in names:
         raise ModelError("an initialiser has no name", where=file)
@@ -118,6 +158,7 @@ def _unique(names: Sequence[str], what: str, file: str) -> None:
 
 
 def _check_node(node: Any, file: str, depth: int) -> None:
+    _require_text(_node_texts(node), node_place(file, node))
     names = [attribute.name for attribute in node.attribute]
     if len(set(names)) != len(names) or "" in names:
         raise ModelError("two attributes of one name, or one without", where=node_place(file, node))

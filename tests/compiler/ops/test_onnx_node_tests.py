@@ -1,4 +1,4 @@
-"""ONNX's own node tests, those whose operators have rows: types exactly, values to each test's tolerance."""
+"""ONNX's own node tests whose operators have rows: types exactly, values to their tolerance."""
 
 from __future__ import annotations
 
