@@ -17,7 +17,10 @@ from athena.isa.program import Program
 Ints = NDArray[np.int64]
 SHOWN = 8
 _OPERANDS = "abcdeg"
-_DONE_COLUMN = k.DONE
+_FIELDS = {
+    1: "mode", 2: "dtype of a", 3: "dtype of b", 4: "dtype of c", 5: "dtype of d", 6: "a wait", 10: "a signal",
+    40: "n0", 41: "n1", 42: "n2",
+} | {46 + i: f"p{i}" for i in range(8)}  # fmt: skip
 
 
 def _op(code: int) -> str:
@@ -44,6 +47,10 @@ def place_of(program: Program, tables: Tables, states: Ints, queue: int) -> str:
     return text
 
 
+def _field(column: int) -> str:
+    return _FIELDS.get(column, f"column {column}")
+
+
 def _describe(fault: Ints) -> str:
     code, operand, met, allowed, extra = (int(v) for v in fault[:5])
     name = f"operand {_OPERANDS[operand]}: " if 0 <= operand < 6 else ""
@@ -55,11 +62,10 @@ def _describe(fault: Ints) -> str:
         k.MISALIGNED: f"{name}offset {met} or stride {extra} is not a multiple of {allowed}",
         k.BAD_INDEX: f"{name}index {met} of row {extra} is outside 0 … {allowed - 1}",
         k.SEM_OVERFLOW: f"semaphore {met} of group {extra} passes 255",
-        k.BAD_FIELD: f"{name}field {extra} has the value {met}; expected {allowed}",
-        k.BAD_LOOP: _loop_text(met, allowed, extra),
+        k.BAD_FIELD: f"{name}{_field(extra)} is {met}; expected {allowed}",
         k.STREAM_END: f"the stream of {allowed} words ends without END",
     }
-    return texts.get(code, f"fault {code}")
+    return _loop_text(met, allowed, extra) if code == k.BAD_LOOP else texts[code]
 
 
 def _loop_text(met: int, allowed: int, extra: int) -> str:
@@ -78,7 +84,7 @@ def fault_error(program: Program, tables: Tables, states: Ints, fault: Ints) -> 
 
 def deadlock_error(program: Program, tables: Tables, states: Ints, sems: Ints) -> DeadlockError:
     """The error for queues that all wait: the first eight with their unmet waits."""
-    blocked = [i for i in range(len(states)) if not states[i, _DONE_COLUMN]]
+    blocked = [i for i in range(len(states)) if not states[i, k.DONE]]
     lines = []
     for queue in blocked[:SHOWN]:
         state = states[queue]
