@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from athena.isa.fields import SEGMENTS, WORD_DTYPE, Dt, Queue, Seg
+from athena.isa.fields import DT_BYTES, SEGMENTS, WORD_DTYPE, Dt, Queue, Seg
 
 Bytes = NDArray[np.uint8]
 
@@ -76,6 +76,15 @@ class Tensor:
     segment: Seg
     offset: int
     strides: tuple[int, ...]
+
+    def byte_range(self) -> tuple[int, int]:
+        """First byte and one past the last byte in the segment; equal for an empty tensor."""
+        if 0 in self.shape:
+            return self.offset, self.offset
+        reach = [(n - 1) * step for n, step in zip(self.shape, self.strides, strict=True)]
+        low = self.offset + sum(min(0, step) for step in reach)
+        end = self.offset + sum(max(0, step) for step in reach) + DT_BYTES[self.dtype]
+        return low, end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,12 @@
 """Words and programs for tests: Hypothesis strategies and one correct double-buffered kernel."""
 
+import dataclasses
+from contextlib import ExitStack
+
 import numpy as np
 from hypothesis import strategies as st
 
+from athena.isa.builder import StreamBuilder, Vec, Wait, acc, hbm, l1, self_sem
 from athena.isa.fields import WORD_DTYPE, Dt, Op, Queue, Seg
 from athena.isa.program import HostCall, NodeInfo, Program, QueueRun, Section, Stream, Tensor
 
@@ -142,3 +146,55 @@ def tables(program):
         [(stream.words.tobytes(), stream.nodes.tobytes()) for stream in program.streams],
         {seg: bytes(data) for seg, data in program.constants.items()},
     )
+
+
+def ring_program(tiles=6, *, repeat=1, chip="athena-edge-ci"):
+    """A correct double-buffered kernel: LOAD A tiles, MATMUL with B, VEC to bf16, STORE.
+
+    Every semaphore has one producer and one consumer; `tiles` is even.
+    """
+    load, matrix, vector, store = (StreamBuilder() for _ in range(4))
+    load.load(hbm(Seg.WEIGHT, 0, stride=16), l1(8192, stride=16), rows=8, row_bytes=16,
+              waits=[Wait(7)], signals=[self_sem(2)])  # fmt: skip
+    matrix.sync(waits=[Wait(2)])
+    with ExitStack() as loops:
+        for builder in (load, matrix, vector, store):
+            loops.enter_context(builder.loop(tiles // 2, (1, 256)))
+        for j in range(2):
+            a, c = l1(2048 * j, stride=16, dt=Dt.BF16), l1(16384 + 2048 * j, stride=16, dt=Dt.BF16)
+            d = acc(4096 * j, stride=32)
+            load.load(hbm(Seg.INPUT, 128 * j, stride=16, areg=1), a, rows=8, row_bytes=16,
+                      waits=[Wait(1)], signals=[self_sem(0)])  # fmt: skip
+            matrix.matmul(a, l1(8192, stride=16, dt=Dt.BF16), d, m=8, n=8, k=8,
+                          waits=[Wait(0), Wait(4)], signals=[self_sem(1), self_sem(3)])  # fmt: skip
+            vector.vec(d, c, Vec(), rows=8, cols=8, waits=[Wait(3), Wait(6)],
+                       signals=[self_sem(4), self_sem(5)])  # fmt: skip
+            store.store(c, hbm(Seg.OUTPUT, 128 * j, stride=16, areg=1), rows=8, row_bytes=16,
+                        waits=[Wait(5)], signals=[self_sem(6)])  # fmt: skip
+    vector.sync(signals=[self_sem(7)])  # all MATMULs are complete: B may be overwritten
+    runs = []
+    for number, (kind, builder) in enumerate(
+        zip((Queue.LOAD, Queue.MATRIX, Queue.VECTOR, Queue.STORE),
+            (load, matrix, vector, store), strict=True)
+    ):  # fmt: skip
+        builder.end()
+        runs.append(QueueRun(kind=kind, stream=number))
+    return Program(
+        name="ring",
+        chip=chip,
+        chip_hash="",
+        precision="bf16",
+        streams=tuple(b.stream() for b in (load, matrix, vector, store)),
+        sections=(Section(name="main", runs=tuple(runs), repeat=repeat),),
+        segment_bytes=(0, 0, 128, 0, 0, 128 * tiles, 128 * tiles, 0),
+        core_sems={1: 2, 4: 2, 6: 2, 7: 1},
+    )
+
+
+def edited(program, stream, change):
+    """The program with `change(words)` applied to a copy of one stream's words."""
+    words = program.streams[stream].words.copy()
+    change(words)
+    body = list(program.streams)
+    body[stream] = dataclasses.replace(body[stream], words=words)
+    return dataclasses.replace(program, streams=tuple(body))
