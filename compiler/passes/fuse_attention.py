@@ -74,19 +74,36 @@ def attention(edit: GraphEdit, node: Node) -> bool:
 
 
 def _softmax_behind(edit: GraphEdit, name: str) -> Node | None:
-    """The Softmax that makes the probabilities, behind Views and a NaN guard."""
-    inner = skip_views(edit, name)
-    found = single_step(edit, inner)
+    """The Softmax that makes the probabilities, behind Views and a NaN guard; they must serve
+    nothing else.
+    """
+    inner = _skip_private_views(edit, name)
+    found = single_step(edit, inner) if inner is not None else None
     if found is not None and found[1].fn is Fn.SELECT:
         guard, step = found
         if step.const != 0.0 or step.operand2 is None:
             return None
         inner = guard.inputs[step.operand2]
-        nan = binary(edit, guard.inputs[0], Fn.NE)
-        if nan != (inner, inner):
+        test = edit.producer(guard.inputs[0])
+        if binary(edit, guard.inputs[0], Fn.NE) != (inner, inner) or test is None:
             return None
-        inner = skip_views(edit, inner)
-    return made_by(edit, inner, Op.SOFTMAX)
+        if not is_private(edit, guard.inputs[0]) or inner in edit.outputs:
+            return None
+        if {user.name for user in edit.consumers(inner)} != {guard.name, test.name}:
+            return None
+        maker = made_by(edit, inner, Op.VIEW)
+        inner = inner if maker is None else _skip_private_views(edit, maker.inputs[0])
+    return made_by(edit, inner, Op.SOFTMAX) if inner is not None else None
+
+
+def _skip_private_views(edit: GraphEdit, name: str) -> str | None:
+    """The value behind Views, None if it or one of them has other readers."""
+    while is_private(edit, name):
+        view = made_by(edit, name, Op.VIEW)
+        if view is None:
+            return name
+        name = view.inputs[0]
+    return None
 
 
 def _walk(edit: GraphEdit, name: Operand, scores: _Scores, depth: int) -> bool:
@@ -119,7 +136,6 @@ def _walk_softcap(edit: GraphEdit, name: str, scores: _Scores, depth: int) -> bo
         if scores.scale != 1.0 or not is_private(edit, cast(str, left)):
             continue
         scores.softcap = cap
-        scores.scale = 1.0 / cap
         if not _walk(edit, inner, scores, depth - 1):
             return False
         scores.scale *= cap

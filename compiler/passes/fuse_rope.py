@@ -65,15 +65,32 @@ def _rotation(edit: GraphEdit, name: Operand, x: Operand) -> bool | None:
 
 
 def _part(edit: GraphEdit, name: Operand, x: str) -> tuple[int, int, int] | None:
-    """(start, step, size) along the last axis where the value is a Slice of x there only."""
-    node = made_by(edit, skip_views(edit, name), Op.SLICE)
-    if node is None or node.inputs[0] != x:
+    """(start, step, size) along x's last axis where the value is a Slice of x there only."""
+    part, whole = _cut(edit, skip_views(edit, name)), _cut(edit, x)
+    if part is None or whole is None or part[0] != whole[0] or name == x:
         return None
+    _, start, step, size = part
+    _, first, stride, _ = whole
+    if (start - first) % stride or step % stride:
+        return None
+    return (start - first) // stride, step // stride, size
+
+
+def _cut(edit: GraphEdit, name: Operand) -> tuple[object, int, int, int] | None:
+    """What a value is a Slice of (source and other axes), and its start, step, size of the last."""
+    if not isinstance(name, str):
+        return None
+    shape = edit.value(name).shape
+    if not shape:
+        return None
+    node = made_by(edit, name, Op.SLICE)
+    if node is None:
+        return (name, (0,) * (len(shape) - 1), shape[:-1]), 0, 1, shape[-1]
     attrs = cast(SliceAttrs, node.attrs)
-    shape, whole = edit.value(node.outputs[0]).shape, edit.value(x).shape
-    if any(attrs.starts[:-1]) or shape[:-1] != whole[:-1]:
+    if any(step != 1 for step in attrs.steps[:-1]) or attrs.steps[-1] < 1:
         return None
-    return attrs.starts[-1], attrs.steps[-1], shape[-1]
+    source = (node.inputs[0], attrs.starts[:-1], shape[:-1])
+    return source, attrs.starts[-1], attrs.steps[-1], shape[-1]
 
 
 def _replace(
@@ -129,8 +146,8 @@ def partial_rope(edit: GraphEdit, node: Node) -> bool:
     if rope is None or not is_private(edit, rope.outputs[0]):
         return False
     shape = edit.value(node.outputs[0]).shape
-    head, tail = made_by(edit, rope.inputs[0], Op.SLICE), made_by(edit, node.inputs[1], Op.SLICE)
-    if head is None or tail is None or head.inputs != tail.inputs:
+    head = made_by(edit, rope.inputs[0], Op.SLICE)
+    if head is None:
         return False
     x = head.inputs[0]
     width = edit.value(rope.inputs[0]).shape[-1]

@@ -318,18 +318,6 @@ def batch_norm(b: Builder) -> str | None:
     return None
 
 
-def lp_norm(b: Builder) -> str | None:
-    """X divided by the L1 or L2 norm along an axis."""
-    spec = cast(onnx_attrs.LpNormAttrs, b.node.attrs)
-    x = b.node.inputs[0]
-    axes = (spec.axis % len(b.shape(x)),)
-    size = b.unary(Fn.ABS, x) if spec.p == 1 else b.steps([x], [Step(fn=Fn.POW, const=2.0)])
-    total = _reduce_axes(b, ReduceKind.SUM, size, axes)
-    length = total if spec.p == 1 else b.unary(Fn.SQRT, total)
-    finish_steps(b, [x, length], Step(fn=Fn.DIV, operand=1))
-    return None
-
-
 def cumsum(b: Builder) -> str | None:
     """CumSum as sums over a constant triangle, in fp32: exact for integers below 2^24."""
     x, axis_name = b.node.inputs
@@ -378,6 +366,5 @@ ROWS: dict[str, Canon] = {
     "InstanceNormalization": instance_norm,
     "GroupNormalization": group_norm,
     "BatchNormalization": batch_norm,
-    "LpNormalization": lp_norm,
     "CumSum": cumsum,
 }

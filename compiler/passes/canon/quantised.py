@@ -267,6 +267,4 @@ MICROSOFT_ROWS: dict[str, Canon] = {
     "QLinearSigmoid": q_unary(_sigmoid),
     "QLinearSoftmax": q_softmax,
     "QLinearConcat": q_concat,
-    "QuantizeLinear": quantize,
-    "DequantizeLinear": dequantize,
 }

@@ -77,12 +77,12 @@ class Model:
         return helper.make_model(graph, opset_imports=imports, ir_version=10)
 
 
-def loaded(model: ModelProto) -> Graph:
-    """The ONNX-level graph of a model."""
+def loaded(model: ModelProto, **options: int) -> Graph:
+    """The ONNX-level graph of a model; `options` are the frontend's."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(model.SerializeToString())
-        return load_model(path)
+        return load_model(path, **options)
 
 
 def run_ort(model: ModelProto | str, inputs: Arrays) -> list[np.ndarray]:

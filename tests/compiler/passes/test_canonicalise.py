@@ -44,34 +44,11 @@ def one(op: str, x: np.ndarray, *others: object, opset: int = 18, **attrs: objec
 
 
 X = floats(2, 3, 5)
-UNARY = [
-    "Abs",
-    "Neg",
-    "Exp",
-    "Reciprocal",
-    "Tanh",
-    "Erf",
-    "Sigmoid",
-    "Sin",
-    "Cos",
-    "Floor",
-    "Ceil",
-    "Round",
-    "Relu",
-    "Sign",
-    "Softplus",
-    "Softsign",
-    "HardSigmoid",
-    "HardSwish",
-    "Elu",
-    "Celu",
-    "Selu",
-    "LeakyRelu",
-    "Mish",
-    "Identity",
-    "Softmax",
-    "LogSoftmax",
-]
+UNARY = (
+    *("Abs", "Neg", "Exp", "Reciprocal", "Tanh", "Erf", "Sigmoid", "Sin", "Cos", "Floor", "Ceil"),
+    *("Round", "Relu", "Sign", "Softplus", "Softsign", "HardSigmoid", "HardSwish", "Elu", "Celu"),
+    *("Selu", "LeakyRelu", "Mish", "Identity", "Softmax", "LogSoftmax"),
+)
 
 
 @pytest.mark.parametrize("op", UNARY)
@@ -315,7 +292,6 @@ def test_other_normalisations():
     rows = [floats(4, seed=i) for i in range(1, 4)] + [np.abs(floats(4, seed=4)) + 0.5]
     check(one("InstanceNormalization", x, rows[0], rows[1]))
     check(one("BatchNormalization", x, *rows))
-    check(one("LpNormalization", X, axis=1, p=2))
     check(one("GroupNormalization", x, rows[0], rows[1], num_groups=2, opset=21))
 
 
@@ -463,17 +439,17 @@ def test_microsoft_grouped_query_attention(past, rotary):
     m = Model()
     rows = 1 if past else 5
     total = past + rows
-    q = m.input("q", floats(2, rows, 48))
-    k, v = (m.input(n, floats(2, rows, 16, seed=i)) for i, n in ((1, "k"), (2, "v")))
+    q = m.input("q", floats(2, rows, 96))
+    k, v = (m.input(n, floats(2, rows, 32, seed=i)) for i, n in ((1, "k"), (2, "v")))
     cache = (
-        [m.input(n, floats(2, 2, past, 8, seed=i)) for i, n in ((3, "pk"), (4, "pv"))]
+        [m.input(n, floats(2, 2, past, 16, seed=i)) for i, n in ((3, "pk"), (4, "pv"))]
         if past
         else ["", ""]
     )
     last = m.input("last", np.asarray([total - 1] * 2, np.int32))
     extra = [m.const(np.asarray(total, np.int32))]
     if rotary:
-        extra += [m.const(floats(16, 4, seed=i)) for i in (5, 6)]
+        extra += [m.const(floats(16, 8, seed=i)) for i in (5, 6)]
     made = m.node(
         "GroupQueryAttention",
         q,
