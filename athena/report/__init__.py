@@ -11,6 +11,13 @@ from athena.report.document import dump, json_schema, load
 from athena.report.form import FormDraft, PhaseWork, Task, fill_form, phase_of, task_of
 from athena.report.markdown import annex_markdown, form_markdown, report_markdown
 from athena.report.page import report_page
+from athena.report.request import (
+    DecodeSteps,
+    RequestSummary,
+    annex_phases,
+    form_phases,
+    summarise_request,
+)
 from athena.report.runs import Run, read_run, write_run
 from athena.report.summary import SCHEMA, Bound, Phase, RunSummary, Workload
 
@@ -19,20 +26,24 @@ __all__ = [
     "AnnexPhase",
     "AnnexTask",
     "Bound",
+    "DecodeSteps",
     "EnergyAnnex",
     "FormDraft",
     "Phase",
     "PhaseWork",
+    "RequestSummary",
     "Results",
     "Run",
     "RunSummary",
     "Task",
     "Workload",
     "annex_markdown",
+    "annex_phases",
     "dump",
     "energy_annex",
     "fill_form",
     "form_markdown",
+    "form_phases",
     "json_schema",
     "load",
     "phase_of",
@@ -40,6 +51,7 @@ __all__ = [
     "report_markdown",
     "report_page",
     "summarise",
+    "summarise_request",
     "task_of",
     "write_run",
 ]

@@ -6,6 +6,7 @@ In:  `RunSummary`. Out: tuples of text; names in them are not yet escaped.   Rai
 from __future__ import annotations
 
 from athena.energy import Range
+from athena.report.request import RequestSummary
 from athena.report.rounding import plain
 from athena.report.summary import NodeRow, RunSummary
 
@@ -127,6 +128,38 @@ def _verdict(summary: RunSummary) -> tuple[str, str]:
     good = sum(row.passed for row in verify.rows)
     text = f"{good} of {len(verify.rows)} outputs within tolerance"
     return text, f"{verify.precision} against {verify.reference}; inputs: {verify.inputs or 'n/a'}"
+
+
+def request_rows(request: RequestSummary) -> tuple[tuple[str, str, str], ...]:
+    """Label, figure and meaning for a whole request."""
+    rows = [
+        (
+            "Request",
+            f"{request.prompt_tokens} prompt + {request.new_tokens} new tokens",
+            f"batch {request.batch}, {request.chips} chips, evidence: {request.evidence}",
+        ),
+        ("TTFT", f"{plain(request.ttft_ms)} ms", "time to first token, no queueing"),
+    ]
+    if request.tpot_ms is not None:
+        rate = request.output_tokens_per_s_per_chip or 0.0
+        user = request.output_tokens_per_s_per_sequence or 0.0
+        rows += [
+            ("TPOT", f"{plain(request.tpot_ms)} ms", "time per output token in steady decode"),
+            ("Output tokens/s", f"{plain(rate)} per chip", f"{plain(user)} per sequence"),
+        ]
+    rows += [
+        (
+            "Whole request",
+            seconds(request.request_s),
+            f"{plain(request.request_tokens_per_s)} output tokens/s per system",
+        ),
+        (
+            "J per output token",
+            spread(request.j_per_output_token, "J"),
+            "boundary: chip; prefill included",
+        ),
+    ]
+    return tuple(rows)
 
 
 def heaviest(summary: RunSummary, limit: int) -> tuple[NodeRow, ...]:

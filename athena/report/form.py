@@ -207,7 +207,9 @@ def fill_form(phases: tuple[PhaseWork, ...], task: Task) -> FormDraft:
             label=field.label,
             value=texts[field.id],
             unit=field.unit,
-            recipients=tuple(name for name, gets in field.recipients.items() if gets),
+            recipients=tuple(
+                name.replace("_", " ") for name, gets in field.recipients.items() if gets
+            ),
             filled_by=field.filled_by,
             source=f"{field.source}; {field.basis}",
         )

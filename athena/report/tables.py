@@ -18,6 +18,7 @@ from athena.errors import printable
 from athena.report import figures
 from athena.report.annex import EnergyAnnex
 from athena.report.form import FormDraft
+from athena.report.request import RequestSummary
 from athena.report.rounding import plain
 from athena.report.summary import RunSummary
 from athena.verify import NodeComparison, OutputCheck, VerifyReport
@@ -28,6 +29,11 @@ def summary_table(summary: RunSummary) -> Table:
     place, work = summary.provenance, summary.workload
     title = f"{place.model} on {work.chips} x {place.chip}, {summary.precision}: {work.task}"
     return _table(title, ("", "figure", "meaning"), figures.headline(summary))
+
+
+def request_table(request: RequestSummary) -> Table:
+    """TTFT, TPOT, rates and energy of a whole request."""
+    return _table("request", ("", "figure", "meaning"), figures.request_rows(request))
 
 
 def node_table(summary: RunSummary, limit: int = 20) -> Table:

@@ -5,7 +5,8 @@ Out: `NodeComparison` (frozen): one row a compared node and the first node that 
 Raises: InputError where no value can be compared.
 
 A node is to blame when its output is below the limit while every input that was compared is not.
-Values that were not compared (weights, inputs, results of fused nodes) count as exact.
+Values that were not compared (weights, inputs, results of fused nodes) count as exact. Scalars and
+statistics (last axis of one element) have no spread to speak of: their SNR is not centred.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from athena.errors import InputError
-from athena.verify.metrics import Metrics, measure
+from athena.verify.metrics import Metrics, measure, to_float
 
 NODE_LIMIT_DB: Mapping[str, float] = {
     "fp32": 80.0,  # 1e-4 of the signal
@@ -98,6 +100,16 @@ def per_node(
     return NodeComparison(limit_db=limit, rows=tuple(rows), first=first, skipped=skipped)
 
 
+def _plain_snr_db(reference: NDArray[Any], actual: NDArray[Any]) -> float:
+    ref, act = to_float(reference), to_float(actual)
+    finite = np.isfinite(ref) & np.isfinite(act)
+    noise = float(np.sum((act[finite] - ref[finite]) ** 2))
+    signal = float(np.sum(ref[finite] ** 2))
+    if noise == 0.0:
+        return math.inf
+    return 10.0 * math.log10(signal / noise) if signal > 0.0 else -math.inf
+
+
 def _compare(
     node: TraceNode, value: str, before: float, pair: tuple[NDArray[Any], NDArray[Any]]
 ) -> NodeCheck:
@@ -108,6 +120,8 @@ def _compare(
     else:
         metrics = measure(reference, actual)
         snr = metrics.snr_db
+        if reference.ndim == 0 or reference.shape[-1] == 1:
+            snr = _plain_snr_db(reference, actual)
         if metrics.special_differ:
             snr, reason = -math.inf, f"{metrics.special_differ} NaN or infinite in one only"
     return NodeCheck(

@@ -4,6 +4,8 @@ In:  two arrays of the same shape. Out: `Metrics` (frozen) and per-row SNR.   Ra
 
 SNR = 10 log10(Σ (r - mean r)² / Σ (a - r)²) in dB: the signal is centred, so that a constant
 offset of the reference does not pass for signal. Sums run over elements that are finite in both.
+What bfloat16 cannot hold (above 3.39e38, e.g. the lowest float32, which exporters write into masks)
+counts as infinite, in the reference as well.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ Array = NDArray[Any]
 Float = NDArray[np.float64]
 REL_FLOOR = 1e-6  # elements below this share of the largest take no part in the relative error
 TOP_K = 5
+BF16_OVERFLOW = float.fromhex("0x1.ffp127")  # from here bfloat16 rounds to infinity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +44,12 @@ class Metrics:
 
 
 def to_float(array: Array) -> Float:
-    """Any numeric array, bfloat16 and float16 included, as float64."""
-    return np.asarray(array).astype(np.float64)
+    """Any numeric array, bfloat16 and float16 included, as float64; huge values as infinity."""
+    values = np.asarray(array).astype(np.float64)
+    if np.max(np.abs(values), initial=0.0, where=np.isfinite(values)) < BF16_OVERFLOW:
+        return values
+    huge = np.abs(values) >= BF16_OVERFLOW
+    return np.where(huge, np.copysign(np.inf, values), values)
 
 
 def measure(reference: Array, actual: Array) -> Metrics:

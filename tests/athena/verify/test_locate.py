@@ -45,6 +45,15 @@ def test_no_jump_and_fused_values():
     assert per_node(reference, actual, chain("abcde"), precision="int8").first is None
 
 
+def test_scalars_and_statistics_are_not_centred():
+    scalar, rows = np.array(3.0), np.array([[1.0], [1.02], [0.98]])
+    reference = {"a": scalar, "b": rows}
+    close = {"a": scalar * 1.001, "b": rows * 1.001}
+    assert per_node(reference, close, chain("ab"), precision="bf16").first is None
+    far = {"a": scalar, "b": rows * 1.1}
+    assert per_node(reference, far, chain("ab"), precision="bf16").first.value == "b"
+
+
 @pytest.mark.parametrize(
     ("bad", "reason"), [(A[:2], "shape"), (np.where(A > 2, np.nan, A), "NaN or infinite")]
 )

@@ -38,6 +38,8 @@ def test_written_out():
         ([INF, 1], [-INF, 1], 1, 1),
         ([INF, 1], [NAN, 1], 1, 1),
         ([3e38, 1], [INF, 1], 1, 1),
+        ([-3.4028235e38, NAN, 1], [-INF, NAN, 1], 2, 0),  # a mask's lowest float32, in bfloat16
+        ([-3.4028235e38, 1], [INF, 1], 1, 1),
         ([-INF, NAN], [-INF, NAN], 2, 0),
     ],
 )
