@@ -26,7 +26,7 @@ class Fault(IntEnum):
     ILLEGAL_WORD = 1  # no such word on this queue, or a field that the RTL does not have
     RANGE = 2  # an operand outside its memory, or a count above the RTL's counters
     SEMAPHORE = 3  # a counter above its limit, or taken by two queues at once
-    LOOP = 4  # nested too deep, or a body longer than the FIFO
+    LOOP = 4  # nested too deep, body longer than the FIFO or the loop around it, END inside
 
 
 _ENUMS = (

@@ -9,6 +9,7 @@ module address (
     input  logic signed [31:0]                                                block_stride_i,
     input  logic [athena_pkg::COUNT_BITS-1:0]                                 rows_i,
     input  logic [athena_pkg::COUNT_BITS+1:0]                                 row_bytes_i,
+    input  logic [1:0]                                                        align_i,  // low bits that must be 0
     output logic [athena_pkg::ADDR_BITS-1:0]                                  addr_o,
     output logic                                                              l1_o,
     output logic                                                              acc_o,
@@ -40,7 +41,8 @@ module address (
     high = 64'(signed'(addr_o)) + (reach < 0 ? 64'sd0 : reach) + signed'(span);
     limit = l1_o ? 64'(athena_pkg::L1_BYTES) : acc_o ? 64'(athena_pkg::ACC_BYTES) :
         memory_o ? signed'(64'(memory_bytes_i)) : 64'sd0;
-    bad_o = used_i && (low < 0 || high > limit);
+    bad_o = used_i && (low < 0 || high > limit || (addr_o[1:0] & align_i) != '0 ||
+        (operand_i.stride[1:0] & align_i) != '0);
     l1_banks_o = '0;
     acc_banks_o = '0;
     if (used_i && l1_o) begin

@@ -34,6 +34,7 @@ module decode #(
   logic [Operands-1:0][CountBits-1:0] rows;
   logic [Operands-1:0][CountBits+1:0] row_bytes;
   logic [Operands-1:0][31:0] block_stride;
+  logic [Operands-1:0][1:0] align;
   logic [Operands-1:0][AddrBits-1:0] addr;
   logic [Operands-1:0][athena_pkg::L1_BANKS-1:0] l1_banks;
   logic [Operands-1:0][athena_pkg::ACC_REGIONS-1:0] acc_banks;
@@ -52,6 +53,10 @@ module decode #(
 
   function automatic logic byte_type(input logic [3:0] dt);
     byte_type = dt == athena_pkg::DT_I8 || dt == athena_pkg::DT_U8;
+  endfunction
+
+  function automatic logic int_type(input logic [3:0] dt);
+    int_type = byte_type(dt) || dt == athena_pkg::DT_I32;
   endfunction
 
   // A zero point must be a value of its type, else the difference does not fit the array's feed.
@@ -112,6 +117,10 @@ module decode #(
     rows = '0;
     row_bytes = '0;
     block_stride = '0;
+    align = '0;
+    if (!is_copy && !is_fill) begin
+      for (int i = 0; i < Operands; i++) align[i] = 2'((3'd1 << size_shift(word_i.dt[i])) - 3'd1);
+    end
     if (is_copy || is_fill) begin
       used[0] = work && is_copy;
       used[3] = work;
@@ -161,6 +170,7 @@ module decode #(
         .block_stride_i(block_stride[i]),
         .rows_i(rows[i]),
         .row_bytes_i(row_bytes[i]),
+        .align_i(align[i]),
         .addr_o(addr[i]),
         .l1_o(in_l1[i]),
         .acc_o(in_acc[i]),
@@ -213,6 +223,18 @@ module decode #(
     end
   end
 
+  // Steps of VEC: no SELECT first, no table functions, no reduction; a step with two operands has its second one.
+  logic steps_legal;
+  always_comb begin
+    steps_legal = word_i.p[0][7:0] <= athena_pkg::ALU_ABSDIFF && word_i.p[0][7:0] != athena_pkg::ALU_SELECT &&
+        word_i.p[0][23:16] <= athena_pkg::ALU_ABSDIFF && word_i.p[0][31:24] == athena_pkg::RED_NONE &&
+        (word_i.p[0][15:8] == athena_pkg::LUT_NONE ||
+         (word_i.p[0][15:8] >= athena_pkg::LUT_ABS && word_i.p[0][15:8] <= athena_pkg::LUT_NOT));
+    if (kind_b == athena_pkg::KIND_NONE && (word_i.p[0][7:0] != athena_pkg::ALU_PASS ||
+        word_i.p[0][23:16] == athena_pkg::ALU_SELECT)) steps_legal = 1'b0;
+    if (kind_c == athena_pkg::KIND_NONE && word_i.p[0][23:16] != athena_pkg::ALU_PASS) steps_legal = 1'b0;
+  end
+
   // What the RTL has of each word; the rest is illegal.
   always_comb begin
     fields_legal = 1'b1;
@@ -225,14 +247,17 @@ module decode #(
     end else if (is_matmul) begin
       places_legal = in_l1[0] && in_l1[1] && in_acc[3] && (!bias || in_l1[2]);
       fields_legal = byte_type(word_i.dt[0]) && byte_type(word_i.dt[1]) &&
+          word_i.dt[3] == athena_pkg::DT_I32 && (!bias || word_i.dt[2] == athena_pkg::DT_I32) &&
           zero_fits(word_i.p[0], word_i.dt[0]) && zero_fits(word_i.p[1], word_i.dt[1]) &&
           (word_i.mode & 8'(athena_pkg::MODE_ACC_MASK)) != 8'(athena_pkg::MODE_ACC_MASK);
     end else if (is_vec) begin
       places_legal = &(~used | in_l1 | in_acc);
-      fields_legal = word_i.dt[0] == athena_pkg::DT_I32 && word_i.mode == 8'(athena_pkg::MODE_VEC_INT) &&
-          (byte_type(word_i.dt[3]) || word_i.dt[3] == athena_pkg::DT_I32);
+      fields_legal = word_i.mode == 8'(athena_pkg::MODE_VEC_INT) && int_type(word_i.dt[0]) && int_type(word_i.dt[3]) &&
+          (!in_place(kind_b) || int_type(word_i.dt[1])) && (!in_place(kind_c) || int_type(word_i.dt[2])) &&
+          kind_b <= athena_pkg::KIND_IMM && kind_c <= athena_pkg::KIND_IMM && steps_legal;
     end else if (word_i.op == athena_pkg::OP_SETA) begin
-      fields_legal = word_i.n[0] != '0 && word_i.p[0][31:4] == '0 && word_i.p[4][31:4] == '0;
+      fields_legal = word_i.n[0] != '0 && word_i.p[0][31:4] == '0 && word_i.p[0][3:0] != '0 &&
+          word_i.p[4][31:4] == '0 && word_i.n[2][31:4] == '0;
     end
   end
   logic unused;

@@ -16,7 +16,7 @@ module queue_ctl (
     output logic                                                 head_o,       // a word is at the head
     output logic [athena_pkg::AREGS-1:0][athena_pkg::ADDR_BITS-1:0] areg_o,
     input  logic [31:0]                                          count_i,      // LOOP: iterations after the clip
-    output logic                                                 bad_loop_o,   // the head is a LOOP that cannot run
+    output logic                                                 bad_loop_o,   // the head is a LOOP that cannot run, or an END inside one
     input  logic                                                 issue_i,
     input  logic                                                 control_i,    // the head runs in this controller
     output logic                                                 done_o,       // a control word completes in this cycle
@@ -50,8 +50,13 @@ module queue_ctl (
   assign is_end = word_i.op == athena_pkg::OP_END;
   assign is_seta = word_i.op == athena_pkg::OP_SETA;
   assign looping = is_loop && count_i != '0 && word_i.n[1] != '0;
-  assign bad_loop_o = looping &&
-      (depth == $bits(depth)'(Depth) || word_i.n[1] > 32'(athena_pkg::FIFO_WORDS));
+  always_comb begin
+    bad_loop_o = looping && (depth == $bits(depth)'(Depth) || word_i.n[1] > 32'(athena_pkg::FIFO_WORDS));
+    if (is_end && depth != '0) bad_loop_o = 1'b1;
+    for (int level = 0; level < Depth; level++) begin
+      if (looping && level < int'(depth) && pc + 1'b1 + word_i.n[1][PcBits-1:0] > stop[level]) bad_loop_o = 1'b1;
+    end
+  end
   assign aregs_named = word_i.p[4][4*Steps-1:0];
   assign enters = looping && !bad_loop_o;
 
@@ -174,7 +179,7 @@ module queue_ctl (
         restart <= run + 1 != runs_i;
         run     <= run + 1;
       end
-    end else if (seta_done && seta_keeps && seta_areg != '0) begin
+    end else if (seta_done && seta_keeps) begin
       areg[seta_areg] <= seta_result + seta_delta;
     end
   end

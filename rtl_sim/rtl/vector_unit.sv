@@ -75,6 +75,15 @@ module vector_unit #(
   logic [Sides-1:0][7:0] kinds_now;
   logic [Sides-1:0] acc_now, same;
   logic [1:0] passes_now;
+  logic [1:0][31:0] imm_now;
+  for (genvar i = 0; i < 2; i++) begin : g_imm
+    logic [31:0] value;
+    assign value = uop_i.word.f[i];
+    f32_to_i32 u_convert (
+        .x_i(value),
+        .z_o(imm_now[i])
+    );
+  end
   assign kinds_now = {uop_i.word.p[1][15:8], uop_i.word.p[1][7:0], athena_pkg::KIND_FULL};
   assign acc_now = {uop_i.word.c.seg == athena_pkg::SEG_ACC, uop_i.word.b.seg == athena_pkg::SEG_ACC,
                     uop_i.word.a.seg == athena_pkg::SEG_ACC};
@@ -103,7 +112,7 @@ module vector_unit #(
       types <= uop_i.word.dt[2:0];
       kinds <= kinds_now;
       in_acc <= acc_now;
-      imm <= uop_i.word.f;
+      imm <= imm_now;
       zero <= uop_i.word.p[6];
       result_acc <= uop_i.word.d.seg == athena_pkg::SEG_ACC;
       passes <= passes_now;
