@@ -211,7 +211,7 @@ def _seta(row, state, scalars, fault):
     value = _wrap48(value)
     if row[1] & 1:
         shift = q * row[49]
-        value = value << shift if 0 <= shift < 48 else 0
+        value = value << shift if 0 <= shift < 48 else value >> -shift if -48 < shift < 0 else 0
     else:
         value = value + q * row[49]
     state[AREG + target] = _wrap48(value + state[AREG + add])
