@@ -208,7 +208,7 @@ def set_areg(m, w, i, p):
     value *= w[i, P3]
     base = w[i, P2] << 32 | (w[i, P1] & 0xFFFFFFFF)
     if w[i, MODE] & MODE_SETA_SHIFT:
-        value = base << value if 0 <= value < AREG_BITS else 0
+        value = base << value if 0 <= value < AREG_BITS else base >> -value if -AREG_BITS < value < 0 else 0
     else:
         value += base
     target = w[i, P0] & 15
