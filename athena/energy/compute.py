@@ -8,7 +8,8 @@ What is where: on-chip dynamic energy is scaled to the chip's process; memory de
 not. The idle power is that of the whole chip (leakage, clocks, memory standby and refresh), so no
 leakage is added to it. HBM: low and central are device + interface, the high case is what the
 board power of GPUs shows, control included. A hop of the mesh is a router and the wire across one
-cluster, √(die area / clusters).
+cluster, √(die area / clusters). Fetched words are read from main memory by every queue (timing
+counts them apart from data), written to the queue's FIFO, and read from it when they run.
 """
 
 from __future__ import annotations
@@ -215,6 +216,15 @@ def _noc(counts: ActionCounts, chip: Chip, table: EnergyTable, scale: Range) -> 
 def _hbm(counts: ActionCounts, chip: Chip, table: EnergyTable, scale: Range) -> Iterator[_Cost]:
     if not counts.hbm_read_bytes and not counts.hbm_write_bytes:
         return
+    each, keys = _memory(chip, table, scale)
+    for name, count in (("read", counts.hbm_read_bytes), ("write", counts.hbm_write_bytes)):
+        yield _Cost(
+            name=f"main memory {name}", count=count, unit="byte", each_pj=each, entries=keys
+        )
+
+
+def _memory(chip: Chip, table: EnergyTable, scale: Range) -> tuple[Range, tuple[str, ...]]:
+    """Energy in pJ of a byte to or from main memory, and the entries it rests on."""
     standard = chip.hbm.standard.lower()
     if not standard:
         raise ChipError(
@@ -228,35 +238,33 @@ def _hbm(counts: ActionCounts, chip: Chip, table: EnergyTable, scale: Range) -> 
         keys = (*keys, "dram.gpu_all_in")
         all_in = table.entry(keys[2]).range.central
         each = Range(each.low, each.central, max(each.high, all_in))
-    each = each * float(BITS_PER_BYTE)
-    for name, count in (("read", counts.hbm_read_bytes), ("write", counts.hbm_write_bytes)):
-        yield _Cost(
-            name=f"main memory {name}", count=count, unit="byte", each_pj=each, entries=keys
-        )
+    return each * float(BITS_PER_BYTE), keys
 
 
 def _instructions(
     counts: ActionCounts, chip: Chip, table: EnergyTable, scale: Range
 ) -> Iterator[_Cost]:
+    """Words fetched from main memory into a queue's FIFO; words read from it and decoded."""
+    if not counts.fetch_bytes and not counts.words_executed:
+        return
+    fifo, keys = table.sram(chip.core.fifo_words * WORD_BYTES)
+    if counts.fetch_bytes:
+        memory, memory_keys = _memory(chip, table, scale)
+        yield _Cost(
+            name="instruction fetch",
+            count=counts.fetch_bytes,
+            unit="byte",
+            each_pj=memory + fifo * table.entry("sram.write_factor").range * scale,
+            entries=(*memory_keys, *keys, "sram.write_factor"),
+        )
     if counts.words_executed:
         key = "instruction.word"
-        each = table.entry(key).range * scale
         yield _Cost(
             name="instruction decode",
             count=counts.words_executed,
             unit="word",
-            each_pj=each,
-            entries=(key,),
-        )
-    if counts.fetch_bytes:
-        read, keys = table.sram(chip.core.fifo_words * WORD_BYTES)
-        both = read + read * table.entry("sram.write_factor").range
-        yield _Cost(
-            name="instruction FIFO",
-            count=counts.fetch_bytes,
-            unit="byte",
-            each_pj=both * scale,
-            entries=(*keys, "sram.write_factor"),
+            each_pj=(table.entry(key).range + fifo * float(WORD_BYTES)) * scale,
+            entries=(key, *keys),
         )
 
 

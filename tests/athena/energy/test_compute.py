@@ -48,7 +48,6 @@ def only(**counts):
         ({"cast_ops": 10**12}, "conversions", (0.2, 0.3, 0.6)),
         ({"l1_read_bytes": 10**12}, "L1 read", (1.1, 1.7, 3.5)),
         ({"l1_write_bytes": 10**12}, "L1 write", (1.21, 1.87, 3.85)),
-        ({"words_executed": 10**12}, "instruction decode", (5, 15, 30)),
         ({"hbm_read_bytes": 10**12}, "main memory read", (8 * 3.8, 8 * 4.9, 8 * 13.1)),
         ({"host_link_bytes": 10**12}, "host link", (40, 52, 64)),
         (
@@ -66,10 +65,14 @@ def test_one_component(counts, name, joules):
     assert part(result, "idle power").energy_j.as_tuple() == CHIP.power.idle_w
 
 
-def test_fifo_bytes_are_written_and_read():
-    low, central, high = part(only(fetch_bytes=10**12), "instruction FIFO").energy_j.as_tuple()
+def test_words_are_fetched_from_memory_and_pass_the_fifo():
     assert CHIP.core.fifo_words * 128 == 16384  # half way, in the logarithm, from 8 to 32 KiB
-    assert central == pytest.approx(math.sqrt(0.45 * 0.6) * 2.1)
+    fifo = tuple(math.sqrt(a * b) for a, b in ((0.2, 0.3), (0.45, 0.6), (0.66, 0.75)))
+    fetch = part(only(fetch_bytes=10**12), "instruction fetch").energy_j.as_tuple()
+    memory = (8 * 3.8, 8 * 4.9, 8 * 13.1)
+    assert fetch == pytest.approx([m + 1.1 * f for m, f in zip(memory, fifo, strict=True)])
+    decode = part(only(words_executed=10**12), "instruction decode").energy_j.as_tuple()
+    assert decode == pytest.approx([w + 128 * f for w, f in zip((5, 15, 30), fifo, strict=True)])
 
 
 def test_power_at_full_speed_agrees_with_published_figures():
