@@ -14,19 +14,24 @@ import math
 from dataclasses import dataclass, field
 from typing import cast
 
-import numpy as np
-
 from compiler.graph.chip_ops import (
     AttentionAttrs,
-    ElementwiseAttrs,
     Fn,
     GemmAttrs,
     Op,
     PermuteAttrs,
-    Step,
 )
 from compiler.graph.graph import GraphEdit
-from compiler.graph.types import Array, DType, Node
+from compiler.graph.types import Node
+from compiler.passes.attention_masks import (
+    MASKED_BELOW,
+    Dims,
+    Mask,
+    causal_offset_of,
+    const_mask,
+    mask_value,
+    split_causal_mask,
+)
 from compiler.passes.build import Builder, Operand
 from compiler.passes.canon.linear import swap_last
 from compiler.passes.engine import Rewrite
@@ -41,9 +46,6 @@ from compiler.passes.match import (
 )
 from compiler.passes.simplify import edit_out
 
-MASKED_BELOW = -1e4
-"""Added to a score, numbers from here down leave no weight (exp(−10000) is 0 in fp32)."""
-
 
 @dataclass(slots=True)
 class _Scores:
@@ -52,7 +54,7 @@ class _Scores:
     product: Node | None = None
     scale: float = 1.0
     softcap: float | None = None
-    masks: list[tuple[str, bool, float, float]] = field(default_factory=list)
+    masks: list[Mask] = field(default_factory=list)
     shape: tuple[int, ...] | None = None  # of rank 4, if the scores had one anywhere
 
 
@@ -195,15 +197,7 @@ def _walk_where(edit: GraphEdit, name: str, scores: _Scores, depth: int) -> bool
     return _walk(edit, node.inputs[inside], scores, depth - 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Dims:
-    batch: int
-    heads: int
-    queries: int
-    keys: int
-
-
-def _dims(edit: GraphEdit, node: Node, scores: _Scores) -> _Dims | None:
+def _dims(edit: GraphEdit, node: Node, scores: _Scores) -> Dims | None:
     """Batch and heads, from the rank-4 form of the scores; rank 3 alone has its rows as heads of
     one batch.
     """
@@ -217,17 +211,17 @@ def _dims(edit: GraphEdit, node: Node, scores: _Scores) -> _Dims | None:
         return None
     if len(edit.value(node.inputs[1]).shape) < 3:
         return None
-    return _Dims(batch=full[0], heads=full[1], queries=full[2], keys=full[3])
+    return Dims(batch=full[0], heads=full[1], queries=full[2], keys=full[3])
 
 
-def _replace(edit: GraphEdit, node: Node, scores: _Scores, dims: _Dims) -> bool:
+def _replace(edit: GraphEdit, node: Node, scores: _Scores, dims: Dims) -> bool:
     product = cast(Node, scores.product)
-    masks = [_const_mask(edit, mask) for mask in scores.masks]
-    offsets = [_causal_offset(array, dims) for array in masks]
+    masks = [const_mask(edit, mask) for mask in scores.masks]
+    offsets = [causal_offset_of(array, dims) for array in masks]
     b = Builder(edit, edit_out(edit, node), _sources(edit, node, product))
     causal = [offset for offset in offsets if offset is not None and offset < dims.keys - 1]
     pairs = zip(scores.masks, offsets, strict=True)
-    others = [_mask_value(b, mask, dims) for mask, offset in pairs if offset is None]
+    others = [mask_value(b, mask, dims) for mask, offset in pairs if offset is None]
     mask = others[0] if others else ""
     for other in others[1:]:
         mask = b.binary(Fn.ADD, mask, other)
@@ -274,7 +268,7 @@ def _sources(edit: GraphEdit, node: Node, product: Node) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _query_and_key(b: Builder, product: Node, dims: _Dims) -> tuple[str, str, float]:
+def _query_and_key(b: Builder, product: Node, dims: Dims) -> tuple[str, str, float]:
     edit, scale = b.edit, 1.0
     q, k = product.inputs
     stored_as_rows = cast(GemmAttrs, product.attrs).trans_b
@@ -295,7 +289,7 @@ def _query_and_key(b: Builder, product: Node, dims: _Dims) -> tuple[str, str, fl
     return b.view(q, (dims.batch, dims.heads, *b.shape(q)[-2:])), k, scale
 
 
-def _shared_heads(b: Builder, k: str, v: str, dims: _Dims) -> tuple[str, str]:
+def _shared_heads(b: Builder, k: str, v: str, dims: Dims) -> tuple[str, str]:
     """K and v as [B, Hkv, S, D], without the repetition of kv heads if both have it."""
     sources = _unrepeated(b, k, dims), _unrepeated(b, v, dims)
     shapes = [b.shape(name) for name in sources if name is not None]
@@ -310,11 +304,11 @@ def _shared_heads(b: Builder, k: str, v: str, dims: _Dims) -> tuple[str, str]:
     )
 
 
-def _kv_heads(shape: tuple[int, ...], dims: _Dims) -> int:
+def _kv_heads(shape: tuple[int, ...], dims: Dims) -> int:
     return math.prod(shape[:-2]) // dims.batch
 
 
-def _unrepeated(b: Builder, x: str, dims: _Dims) -> str | None:
+def _unrepeated(b: Builder, x: str, dims: Dims) -> str | None:
     """What an Expand repeats for every query head: an axis of 1 beside the kv heads, or the only
     kv head.
     """
@@ -326,84 +320,6 @@ def _unrepeated(b: Builder, x: str, dims: _Dims) -> str | None:
     repeated = (*large[: len(large) - 3], 1, *large[-2:])
     same_rows = large[-2:] == b.shape(x)[-2:]
     return expand.inputs[0] if fits and same_rows and small == repeated else None
-
-
-def _const_mask(edit: GraphEdit, mask: tuple[str, bool, float, float]) -> Array | None:
-    name, is_condition, yes, no = mask
-    data = edit.value(cast(str, skip_views(edit, name))).const
-    if data is None:
-        return None
-    data = data.reshape(edit.value(name).shape)
-    return np.where(data, np.float32(yes), np.float32(no)) if is_condition else data
-
-
-def _causal_offset(mask: Array | None, dims: _Dims) -> int | None:
-    """The offset where the mask is 0 for j ≤ i + offset and shuts out the rest, the same for every
-    head and batch.
-    """
-    if mask is None:
-        return None
-    if not mask.any():
-        return dims.keys - 1
-    if mask.shape[-2:] != (dims.queries, dims.keys):
-        return None
-    planes = mask.reshape(-1, dims.queries, dims.keys)
-    if not bool((planes == planes[:1]).all()):
-        return None
-    shut = planes[0] <= MASKED_BELOW
-    offset = int(dims.keys - shut[0].sum()) - 1
-    rows, columns = np.indices(shut.shape, sparse=True)
-    exact = np.array_equal(shut, columns > rows + offset) and bool((planes[0][~shut] == 0).all())
-    return offset if exact and offset >= 0 else None
-
-
-def _mask_value(b: Builder, mask: tuple[str, bool, float, float], dims: _Dims) -> str:
-    """The additive mask with at most four axes, broadcastable to the scores."""
-    name, is_condition, yes, no = mask
-    if is_condition:
-        step = Step(fn=Fn.SELECT, const=yes, const2=no)
-        shape = b.shape(name)
-        attrs = ElementwiseAttrs(steps=(step,))
-        name = b.emit(Op.ELEMENTWISE, [name], attrs, shape=shape, dtype=DType.F32)
-    shape = b.shape(name)
-    if len(shape) != 3 or shape[0] == 1:
-        return name
-    return b.view(name, (dims.batch, dims.heads, *shape[1:]))
-
-
-def split_causal_mask(edit: GraphEdit, node: Node) -> bool:
-    """A mask of −inf outside (causal and padding) is the causal flag and a mask of the padding
-    only.
-    """
-    attrs = cast(AttentionAttrs, node.attrs)
-    if len(node.inputs) < 4 or attrs.causal:
-        return False
-    found = single_step(edit, node.inputs[3])
-    if found is None or found[1].fn is not Fn.SELECT:
-        return False
-    maker, step = found
-    if (step.const, step.const2) != (0.0, -math.inf):
-        return False
-    q, k = (edit.value(name).shape for name in node.inputs[:2])
-    dims = _Dims(batch=q[0], heads=q[1], queries=q[2], keys=k[2])
-    for left, right in either(edit, maker.inputs[0], Fn.AND):
-        if not isinstance(left, str) or not isinstance(right, str):
-            continue
-        known = _const_mask(edit, (left, True, 0.0, -math.inf))
-        offset = _causal_offset(known, dims)
-        if offset is None or offset >= dims.keys - 1:
-            continue
-        b = Builder(edit, edit_out(edit, node), node.sources)
-        rest = made_by(edit, right, Op.EXPAND)
-        condition = rest.inputs[0] if rest is not None else right
-        shape = b.shape(condition)
-        mask = b.emit(Op.ELEMENTWISE, [condition], maker.attrs, shape=shape, dtype=DType.F32)
-        made = AttentionAttrs(
-            scale=attrs.scale, causal=True, causal_offset=offset, softcap=attrs.softcap
-        )
-        b.finish(Op.ATTENTION, [*node.inputs[:3], mask], made)
-        return True
-    return False
 
 
 REWRITES = (
