@@ -19,6 +19,7 @@ from compiler.frontend.fold import FAULTS, Folder
 from compiler.frontend.inline import Frame, Inliner, PlainNode
 from compiler.frontend.store import ValueStore
 from compiler.frontend.tensors import checked_shape, dtype_of, read_tensor
+from compiler.frontend.typecheck import check_types
 from compiler.frontend.upgrade import Draft, upgrade
 from compiler.graph.graph import Graph
 from compiler.graph.types import Array, Node, Value
@@ -106,6 +107,8 @@ class Importer:
         attributes.check_version(*kind, where)
         values = attributes.with_defaults(values, kind, where)
         attributes.finite(values, where)
+        operands = [self._store.operand(name) for name in plain.inputs]
+        check_types(*kind, operands, where)
         bound = any(attribute.ref_attr_name for attribute in proto.attribute)
         name = f"{frame.prefix}{proto.name or proto.op_type}"
         try:

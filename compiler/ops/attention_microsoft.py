@@ -31,6 +31,7 @@ from compiler.ops.operands import (
     optional,
     same_dtype,
     scalar,
+    takes_floats,
 )
 from compiler.ops.types import Arrays, Operands, OpRow, RuleError, Types
 
@@ -338,15 +339,23 @@ def _plain_rotary(attrs: m.MsRotaryAttrs, _operands: Operands) -> bool:
 
 ROWS: tuple[OpRow, ...] = (
     OpRow(name="MultiHeadAttention", domain=_MS, attrs=m.MultiHeadAttentionAttrs, inputs=(3, 10),
-          outputs=(1, 4), limits=(_no_ring,), shape=_multi_head_type, reference=_multi_head,
+          outputs=(1, 4),
+          limits=(takes_floats(0, 1, 2, 3, 5, 6, 7), _no_ring),
+          shape=_multi_head_type, reference=_multi_head,
           canon="Attention"),
     OpRow(name="Attention", domain=_MS, attrs=m.MsAttentionAttrs, inputs=(2, 7), outputs=(1, 2),
-          limits=(_plain_packed,), shape=_packed_type, reference=_packed,
+
+          limits=(takes_floats(0, 1, 2, 4, 5), _plain_packed),
+          shape=_packed_type, reference=_packed,
           canon="Gemm, Attention"),
     OpRow(name="GroupQueryAttention", domain=_MS, attrs=m.GroupQueryAttentionAttrs,
-          inputs=(7, 17), outputs=(1, 3), limits=(_plain_grouped,), shape=_grouped_type,
+          inputs=(7, 17), outputs=(1, 3),
+          limits=(takes_floats(0, 1, 2, 3, 4, 7, 8, 10), _plain_grouped),
+          shape=_grouped_type,
           reference=_grouped, canon="Rope, Attention"),
     OpRow(name="RotaryEmbedding", domain=_MS, attrs=m.MsRotaryAttrs, inputs=(4, 4),
-          limits=(_plain_rotary,), shape=_ms_rotary_type, reference=_ms_rotary, canon="Rope"),
+
+          limits=(takes_floats(0, 2, 3), _plain_rotary),
+          shape=_ms_rotary_type, reference=_ms_rotary, canon="Rope"),
 )  # fmt: skip
 """One row per operator."""

@@ -24,6 +24,7 @@ from compiler.ops.operands import (
     operand,
     optional,
     same_dtype,
+    takes_floats,
 )
 from compiler.ops.types import Arrays, Operands, OpRow, RuleError, Types
 
@@ -201,23 +202,30 @@ def _plain_rows(attrs: m.GatherBlockQuantizedAttrs, operands: Operands) -> bool:
 
 
 _SAME = like()
+_FLOATS = (takes_floats(0, 1),)
 
 ROWS: tuple[OpRow, ...] = (
-    OpRow(name="Gelu", domain=_MS, shape=_SAME, reference=_biased(gelu), canon="Elementwise"),
-    OpRow(name="BiasGelu", domain=_MS, inputs=(2, 2), shape=_bias_type, reference=_biased(gelu),
+    OpRow(name="Gelu", domain=_MS,
+          limits=_FLOATS,
+          shape=_SAME, reference=_biased(gelu), canon="Elementwise"),
+    OpRow(name="BiasGelu", domain=_MS, inputs=(2, 2),
+          limits=_FLOATS,
+          shape=_bias_type, reference=_biased(gelu),
           canon="Elementwise"),
-    OpRow(name="FastGelu", domain=_MS, inputs=(1, 2), shape=_bias_type,
+    OpRow(name="FastGelu", domain=_MS, inputs=(1, 2), limits=_FLOATS, shape=_bias_type,
           reference=_biased(gelu_tanh), canon="Elementwise"),
-    OpRow(name="QuickGelu", domain=_MS, attrs=m.QuickGeluAttrs, shape=_SAME,
+    OpRow(name="QuickGelu", domain=_MS, attrs=m.QuickGeluAttrs, limits=_FLOATS, shape=_SAME,
           reference=_quick_gelu, canon="Elementwise"),
-    OpRow(name="FusedMatMul", domain=_MS, attrs=m.FusedMatMulAttrs, inputs=(2, 2),
+    OpRow(name="FusedMatMul", domain=_MS, attrs=m.FusedMatMulAttrs, inputs=(2, 2), limits=_FLOATS,
           shape=_fused_matmul_type, reference=_fused_matmul, canon="Gemm"),
     OpRow(name="FusedGemm", domain=_MS, attrs=m.FusedGemmAttrs, inputs=(2, 3), shape=gemm_type,
-          limits=(_known_activation,), reference=_fused_gemm, canon="Gemm"),
+          limits=(*_FLOATS, _known_activation), reference=_fused_gemm, canon="Gemm"),
     OpRow(name="MatMulNBits", domain=_MS, attrs=m.MatMulNBitsAttrs, inputs=(3, 6),
-          shape=_n_bits_type, limits=(_plain_blocks,), reference=_n_bits, canon="Gemm"),
+          shape=_n_bits_type,
+          limits=(takes_floats(0, 2, 5), _plain_blocks),
+          reference=_n_bits, canon="Gemm"),
     OpRow(name="GatherBlockQuantized", domain=_MS, attrs=m.GatherBlockQuantizedAttrs,
-          inputs=(3, 4), shape=_rows_type, limits=(_plain_rows,), reference=_rows,
+          inputs=(3, 4), shape=_rows_type, limits=(takes_floats(2), _plain_rows), reference=_rows,
           canon="Gather"),
 )  # fmt: skip
 """One row per operator."""

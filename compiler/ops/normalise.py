@@ -22,6 +22,7 @@ from compiler.ops.operands import (
     maybe_array,
     operand,
     optional,
+    takes_floats,
 )
 from compiler.ops.types import Arrays, Operands, OpRow, Place, RuleError, Types
 
@@ -242,6 +243,8 @@ def _embed(attrs: m.EmbedNormAttrs, arrays: Arrays) -> tuple[Array, ...]:
     return result, lengths.astype(np.int32), narrow(total, words.dtype)
 
 
+_SKIP_FLOATS = takes_floats(0, 1, 2, 3, 4)
+
 ROWS: tuple[OpRow, ...] = (
     OpRow(name="Softmax", since=13, attrs=a.LastAxisAttrs, shape=_axis_type, reference=_softmax,
           canon="Softmax"),
@@ -253,7 +256,9 @@ ROWS: tuple[OpRow, ...] = (
           shape=_layer_type, reference=_layer, canon="Norm"),
     OpRow(name="RMSNormalization", since=23, attrs=a.NormAttrs, inputs=(2, 2), shape=_rms_type,
           reference=_rms, canon="Norm"),
-    OpRow(name="SimplifiedLayerNormalization", attrs=a.NormAttrs, inputs=(2, 2), outputs=(1, 2),
+    OpRow(name="SimplifiedLayerNormalization", attrs=a.NormAttrs,
+          limits=(takes_floats(0, 1),),
+          inputs=(2, 2), outputs=(1, 2),
           shape=_rms_type, reference=_rms, canon="Norm"),
     OpRow(name="InstanceNormalization", attrs=a.InstanceNormAttrs, inputs=(3, 3),
           shape=_instance_type, reference=_instance, place=Place.HOST),
@@ -261,13 +266,19 @@ ROWS: tuple[OpRow, ...] = (
           shape=_group_type, reference=_group, place=Place.HOST),
     OpRow(name="BatchNormalization", attrs=a.BatchNormAttrs, inputs=(5, 5), shape=_batch_type,
           limits=(_inference,), reference=_batch, canon="Elementwise"),
-    OpRow(name="SkipLayerNormalization", domain="com.microsoft", attrs=m.SkipNormAttrs,
+    OpRow(name="SkipLayerNormalization", domain="com.microsoft",
+          limits=(_SKIP_FLOATS,),
+          attrs=m.SkipNormAttrs,
           inputs=(3, 5), outputs=(1, 4), shape=_skip_type, reference=_skip_layer,
           canon="Elementwise, Norm"),
-    OpRow(name="SkipSimplifiedLayerNormalization", domain="com.microsoft", attrs=m.SkipNormAttrs,
+    OpRow(name="SkipSimplifiedLayerNormalization", domain="com.microsoft",
+          limits=(_SKIP_FLOATS,),
+          attrs=m.SkipNormAttrs,
           inputs=(3, 4), outputs=(1, 4), shape=_skip_type, reference=_skip_rms,
           canon="Elementwise, Norm"),
-    OpRow(name="EmbedLayerNormalization", domain="com.microsoft", attrs=m.EmbedNormAttrs,
+    OpRow(name="EmbedLayerNormalization", domain="com.microsoft",
+          limits=(takes_floats(2, 3, 4, 5, 6),),
+          attrs=m.EmbedNormAttrs,
           inputs=(7, 9), outputs=(1, 3), shape=_embed_type, reference=_embed,
           canon="Gather, Elementwise, Norm"),
 )  # fmt: skip

@@ -153,3 +153,15 @@ def scalar(values: Array, what: str) -> int:
     if values.size != 1:
         raise RuleError(f"{what} must be one number, not {values.size}")
     return int(np.asarray(values).reshape(-1)[0])
+
+
+def takes_floats(*indices: int) -> Any:
+    """Limit: the operands at `indices`, where given, must be floating-point."""
+
+    def limit(_attrs: Any, operands: Operands) -> bool:
+        chosen = [optional(operands, index) for index in indices]
+        return all(value is None or value.dtype.is_float for value in chosen)
+
+    which = ", ".join(str(index) for index in indices)
+    limit.__doc__ = f"Input {which} must be floating-point."
+    return limit

@@ -27,6 +27,7 @@ from compiler.ops.operands import (
     operand,
     optional,
     same_dtype,
+    takes_floats,
 )
 from compiler.ops.types import UNBOUNDED, Arrays, Operands, OpRow, Place, RuleError, Types
 
@@ -299,6 +300,23 @@ def _q_concat(attrs: a.ConcatAttrs, arrays: Arrays) -> tuple[Array, ...]:
     return (quantise(joined, array(arrays, 0), zero, zero.dtype),)
 
 
+def _bytes_and_scales(*scales: int) -> Any:
+    """Operand 0 must be int8 or uint8, the scales floating-point."""
+    floats = takes_floats(*scales)
+
+    def limit(attrs: Any, operands: Operands) -> bool:
+        """Quantised operands must be int8 or uint8 and their scales floating-point."""
+        return operand(operands, 0).dtype in (DType.I8, DType.U8) and floats(attrs, operands)
+
+    return limit
+
+
+def _concat_kinds(_attrs: Any, operands: Operands) -> bool:
+    """Operands must come in threes: int8 or uint8 data, its scale, its zero point."""
+    parts = [operand(operands, index) for index in range(2, len(operands), 3)]
+    return len(operands) % 3 == 2 and all(p.dtype in (DType.I8, DType.U8) for p in parts)
+
+
 def _plain_integer(_attrs: Any, operands: Operands) -> bool:
     """Operands must be int8 or uint8."""
     kinds = (DType.I8, DType.U8)
@@ -320,17 +338,27 @@ ROWS: tuple[OpRow, ...] = (
           shape=_conv_integer_type, reference=_conv_integer, place=Place.HOST),
     OpRow(name="QLinearConv", since=10, attrs=a.ConvAttrs, inputs=(8, 9), shape=_q_conv_type,
           reference=_q_conv, place=Place.HOST),
-    OpRow(name="QGemm", domain=_MS, attrs=m.QGemmAttrs, inputs=(6, 9), shape=_q_gemm_type,
+    OpRow(name="QGemm", domain=_MS, attrs=m.QGemmAttrs, inputs=(6, 9),
+          limits=(_bytes_and_scales(1, 4, 7),),
+          shape=_q_gemm_type,
           reference=_q_gemm, canon="Gemm, Quantize"),
-    OpRow(name="QLinearAdd", domain=_MS, inputs=(7, 8), shape=_q_binary_type,
+    OpRow(name="QLinearAdd", domain=_MS, inputs=(7, 8),
+          limits=(_bytes_and_scales(1, 4, 6),),
+          shape=_q_binary_type,
           reference=_q_binary(np.add), canon="Dequantize, Elementwise, Quantize"),
-    OpRow(name="QLinearMul", domain=_MS, inputs=(7, 8), shape=_q_binary_type,
+    OpRow(name="QLinearMul", domain=_MS, inputs=(7, 8),
+          limits=(_bytes_and_scales(1, 4, 6),),
+          shape=_q_binary_type,
           reference=_q_binary(np.multiply), canon="Dequantize, Elementwise, Quantize"),
     OpRow(name="QLinearSoftmax", domain=_MS, attrs=m.QLinearSoftmaxAttrs, inputs=(5, 5),
+          limits=(_bytes_and_scales(1, 3),),
           shape=_q_like, reference=_q_softmax, canon="Dequantize, Softmax, Quantize"),
-    OpRow(name="QLinearSigmoid", domain=_MS, inputs=(4, 5), shape=_q_like, reference=_q_sigmoid,
+    OpRow(name="QLinearSigmoid", domain=_MS, inputs=(4, 5),
+          limits=(_bytes_and_scales(1, 3),),
+          shape=_q_like, reference=_q_sigmoid,
           canon="Dequantize, Elementwise, Quantize"),
     OpRow(name="QLinearConcat", domain=_MS, attrs=a.ConcatAttrs, inputs=(5, UNBOUNDED),
+          limits=(_concat_kinds,),
           shape=_q_concat_type, reference=_q_concat, canon="Dequantize, Concat, Quantize"),
 )  # fmt: skip
 """One row per operator."""
