@@ -179,7 +179,8 @@ def _converted(value: Plain, hint: Any, name: str, where: str) -> Any:
     """
     wanted = _without_none(hint)
     if wanted is DType and isinstance(value, int):
-        return dtype_of(value, f"{where}: attribute '{name}'") if value else None
+        unset = value == 0 and wanted is not hint  # 0 is ONNX's "undefined"
+        return None if unset else dtype_of(value, f"{where}: attribute '{name}'")
     if wanted is float and isinstance(value, float):
         return value
     good = {

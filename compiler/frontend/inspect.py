@@ -103,10 +103,13 @@ def inspect_model(path: Path | str) -> ModelInfo:
 
 
 def _port(value: Any) -> PortInfo:
-    if value.type.WhichOneof("value") != "tensor_type":
+    kind = value.type.WhichOneof("value")
+    if kind is None:
+        return PortInfo(name=value.name, dtype="undeclared", dims=())
+    if kind != "tensor_type":
         raise ModelError("only tensors are supported", where=f"value '{printable(value.name)}'")
-    kind = type_name(value.type.tensor_type.elem_type)
-    return PortInfo(name=value.name, dtype=kind, dims=dim_names(value))
+    dtype = type_name(value.type.tensor_type.elem_type)
+    return PortInfo(name=value.name, dtype=dtype, dims=dim_names(value))
 
 
 def _histogram(nodes: Iterable[Any]) -> tuple[tuple[str, int], ...]:
