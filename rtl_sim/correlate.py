@@ -44,8 +44,7 @@ def _first(rtl: Ints, other: Ints, names: tuple[str, ...]) -> str:
         return ""
     row = rows[np.argmin(rtl[rows, -1])]
     shown = [
-        f"{name} {a} (model {b})"
-        for name, a, b in zip(names, rtl[row], other[row], strict=True)
+        f"{name} {a} (model {b})" for name, a, b in zip(names, rtl[row], other[row], strict=True)
     ]
     return f"{len(rows)} of {len(rtl)} words differ; first: " + ", ".join(shown)
 

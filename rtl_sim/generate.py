@@ -198,9 +198,7 @@ def _looped(make: Maker) -> None:
     buffer, step = 64 * rows, make.pick(0, 40)
     at, out = make.room(times * buffer, align=4), make.room(times * buffer, align=4)
     src, dst = make.source(times * step + rows * 16), make.target(times * rows * 16)
-    load, vector, store = (
-        make.streams[queue] for queue in (Queue.LOAD, Queue.VECTOR, Queue.STORE)
-    )
+    load, vector, store = (make.streams[queue] for queue in (Queue.LOAD, Queue.VECTOR, Queue.STORE))
     clip = Clip(times - SCALARS[1], scalar=1)
     with load.loop(times + make.pick(0, 3), (2, step), (3, buffer), clip=clip):
         with load.loop(rows, (4, 16), (3, 64)):
@@ -258,7 +256,9 @@ def random_job(seed: int, chip: Chip) -> RtlJob:
             break
     _pass_on(make)
     last = make.streams[Queue.STORE]
-    last.store(l1(0), hbm(Seg.OUTPUT, make.target(4)), rows=1, row_bytes=4, signals=[self_sem(AGAIN)])
+    last.store(
+        l1(0), hbm(Seg.OUTPUT, make.target(4)), rows=1, row_bytes=4, signals=[self_sem(AGAIN)]
+    )
     for stream in make.streams.values():
         stream.end()
     spare = tuple(zip(SPARE_AREGS, aregs, strict=True))

@@ -132,6 +132,7 @@ def check_chip(chip: Chip) -> None:
         (chip.hbm.latency_cycles >= 1, "hbm.latency_cycles", "at least 1"),
         (core.fetch_latency_cycles >= 2, "core.fetch_latency_cycles", "at least 2"),
         (beats.is_integer(), "core.fetch_bytes_per_cycle", "must divide a word"),
+        (core.load_bytes_per_cycle % 4 == 0, "core.load_bytes_per_cycle", "a multiple of 4"),
         (_power_of_two(core.fifo_words), "core.fifo_words", "must be a power of two"),
         (_power_of_two(chip.l1_bank_bytes), "core.l1_bytes", "banks must be a power of two"),
         (_power_of_two(chip.acc_region_bytes), "core.acc_bytes", "regions likewise"),

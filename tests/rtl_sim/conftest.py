@@ -8,6 +8,7 @@ import pytest
 from athena.chip.load import load_chip
 from rtl_sim import build
 
+UNOPTIMISED = "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0"  # benches are short; builds are not
 ROOT = Path(build.HERE).parent
 
 
@@ -32,6 +33,7 @@ def run_bench(rtl_tools, ci_chip, tmp_path, monkeypatch):
     def run(top, module, parameters=None, sources=()):
         for key, value in build.environment(os.environ).items():
             monkeypatch.setenv(key, value)
+        monkeypatch.setenv("MAKEFLAGS", f"{build.MAKE_OVERRIDES} {UNOPTIMISED}")
         home = build.cache_folder(os.environ) / f"bench-{build.digest(ci_chip)}"
         package = build.write_package(ci_chip, home)
         tag = "".join(f"-{key}{value}" for key, value in (parameters or {}).items())

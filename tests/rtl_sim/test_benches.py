@@ -6,3 +6,8 @@ import pytest
 @pytest.mark.parametrize(("rows", "cols"), [(8, 8), (8, 4)], ids=["square", "narrow"])
 def test_mac_array(run_bench, rows, cols):
     run_bench("mac_array", "bench_mac_array", {"Rows": rows, "Cols": cols})
+
+
+@pytest.mark.parametrize("top", ["walker", "semaphores", "queue_ctl", "decode"])
+def test_module(run_bench, top):
+    run_bench(top, f"bench_{top}")

@@ -1,0 +1,42 @@
+"""Tools, lint and cache of the RTL builds."""
+
+import os
+
+import pytest
+
+from athena.chip.load import load_chip
+from athena.errors import ToolError
+from rtl_sim import build
+
+
+@pytest.mark.parametrize("name", ["athena-edge-ci", "athena-edge"])
+def test_lint_is_clean(rtl_tools, name):
+    build.lint(load_chip(name), os.environ)
+
+
+def test_lint_sees_a_warning(rtl_tools, ci_chip, tmp_path, monkeypatch):
+    for source in build.rtl_sources():
+        text = source.read_text()
+        if source.name == "core.sv":
+            text = text.replace(
+                "endmodule", "  logic [3:0] narrow;\n  assign narrow = scalars_i[0];\nendmodule"
+            )
+        (tmp_path / source.name).write_text(text)
+    monkeypatch.setattr(build, "RTL", tmp_path)
+    with pytest.raises(ToolError, match="WIDTHTRUNC"):
+        build.lint(ci_chip, os.environ)
+
+
+def test_missing_tools_are_named(monkeypatch):
+    monkeypatch.setattr(build.shutil, "which", lambda tool: None)
+    with pytest.raises(ToolError, match="do: apt-get install g.*make.*perl"):
+        build.environment({})
+
+
+def test_one_build_per_content(rtl_tools, ci_chip):
+    first = build.simulator(ci_chip)
+    stamp = first.stat().st_mtime_ns
+    assert build.simulator(ci_chip) == first
+    assert first.stat().st_mtime_ns == stamp
+    assert build.digest(ci_chip) != build.digest(load_chip("athena-edge"))
+    assert str(first).startswith(str(build.cache_folder(os.environ)))

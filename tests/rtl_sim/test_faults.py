@@ -1,0 +1,174 @@
+"""Programs that must not run: the core halts with a code and the place, and never hangs."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from athena.errors import DeadlockError, FaultError, RuntimeLimitError
+from athena.isa.builder import Clip, StreamBuilder, Wait, acc, hbm, l1, self_sem
+from athena.isa.fields import CORE_QUEUES, SEGMENTS, Alu, Dt, Op, Seg, Sig, signal
+from athena.isa.operand import Side, Vec
+from athena.isa.program import Program, QueueRun, Section
+from rtl_sim.job import Outcome, RtlJob
+from rtl_sim.package import COUNT_BITS, Fault
+from rtl_sim.run import run_jobs, run_program
+
+STORE, LOAD, MATRIX, VECTOR = CORE_QUEUES
+L1_BYTES = 32768
+ACC_BYTES = 8192
+
+
+def program(**streams):
+    """A program from functions by queue name that add words."""
+    builders = []
+    for queue in CORE_QUEUES:
+        builder = StreamBuilder()
+        builder.sync()
+        streams.get(queue.name.lower(), lambda b: None)(builder)
+        builder.end()
+        builders.append(builder.stream())
+    runs = tuple(QueueRun(kind=queue, stream=i) for i, queue in enumerate(CORE_QUEUES))
+    sizes = tuple(8192 if s == Seg.ACT else 0 for s in range(SEGMENTS))
+    return Program(
+        name="fault", chip="athena-edge-ci", chip_hash="", precision="int8", streams=tuple(builders),
+        sections=(Section(name="all", runs=runs),), segment_bytes=sizes,
+    )  # fmt: skip
+
+
+def patched(made, queue, at, **fields):
+    """The program with fields of one word overwritten."""
+    streams = list(made.streams)
+    words = streams[queue].words.copy()
+    for name, value in fields.items():
+        words[name][at] = value
+    streams[queue] = dataclasses.replace(streams[queue], words=words)
+    return dataclasses.replace(made, streams=tuple(streams))
+
+
+def _load(b, src=0, dst=0, rows=1, row=16, stride=0, seg=Seg.ACT, **more):
+    b.load(hbm(seg, src, stride=stride), l1(dst, stride=stride), rows=rows, row_bytes=row, **more)
+
+
+def _matmul(b, a=0, d=0, dt=Dt.I8, zeros=(0, 0), m=2, stride=64):
+    b.matmul(
+        l1(a, stride=16, dt=dt), l1(4096, stride=16, dt=dt), acc(d, stride=stride, dt=Dt.I32),
+        m=m, n=3, k=4, zeros=zeros,
+    )  # fmt: skip
+
+
+def _vec(b, steps=None, dt=Dt.I32, to=512):
+    b.vec(
+        l1(0, stride=64, dt=dt),
+        l1(to, stride=64, dt=Dt.I32),
+        steps or Vec(integer=True),
+        rows=2,
+        cols=3,
+    )
+
+
+def _nested(b, levels, body):
+    if levels == 0:
+        for _ in range(body):
+            b.sync()
+        return
+    with b.loop(2):
+        _nested(b, levels - 1, body)
+
+
+ILLEGAL, RANGE, SEM, LOOP = Fault.ILLEGAL_WORD, Fault.RANGE, Fault.SEMAPHORE, Fault.LOOP
+CASES = {
+    "cleared memory": (patched(program(load=_load), LOAD, 1, op=0), ILLEGAL, LOAD, 1),
+    "unknown opcode": (patched(program(store=lambda b: b.sync()), STORE, 1, op=77), ILLEGAL, STORE, 1),
+    "word of another queue": (patched(program(load=_load), LOAD, 1, op=int(Op.MATMUL)), ILLEGAL, LOAD, 1),
+    "FILL on STORE": (program(store=lambda b: b.fill(l1(0), rows=1, row_bytes=4)), ILLEGAL, STORE, 1),
+    "COPY from L2": (program(load=lambda b: _load(b, seg=Seg.L2)), ILLEGAL, LOAD, 1),
+    "signal to another core": (program(load=lambda b: _load(b, signals=[signal(Sig.ALL_CORES, 1)])), ILLEGAL, LOAD, 1),
+    "wait on semaphore 40": (patched(program(load=_load), LOAD, 1, wait=(40, 1, 0, 0)), ILLEGAL, LOAD, 1),
+    "fp32 MATMUL": (program(matrix=lambda b: _matmul(b, dt=Dt.F32)), ILLEGAL, MATRIX, 1),
+    "zero point 200 of int8": (program(matrix=lambda b: _matmul(b, zeros=(200, 0))), ILLEGAL, MATRIX, 1),
+    "SELECT first": (
+        program(vector=lambda b: _vec(b, Vec(integer=True, alu1=Alu.SELECT, b=Side(5, None, 1.0)))), ILLEGAL, VECTOR, 1,
+    ),
+    "SETA by 0": (program(vector=lambda b: b.seta(1, div=0)), ILLEGAL, VECTOR, 1),
+    "load past memory": (program(load=lambda b: _load(b, src=8192 - 15)), RANGE, LOAD, 1),
+    "load past L1": (program(load=lambda b: _load(b, dst=L1_BYTES - 31, rows=2, stride=16)), RANGE, LOAD, 1),
+    "blocks before memory": (
+        program(load=lambda b: _load(b, src=16, blocks=2, block_strides=(-17, 16))), RANGE, LOAD, 1,
+    ),
+    "store past memory": (
+        program(store=lambda b: b.store(l1(0), hbm(Seg.ACT, 8190), rows=1, row_bytes=3)), RANGE, STORE, 1,
+    ),
+    "ACC past its end": (program(matrix=lambda b: _matmul(b, d=ACC_BYTES - 64)), RANGE, MATRIX, 1),
+    "ACC misaligned": (program(matrix=lambda b: _matmul(b, d=2)), RANGE, MATRIX, 1),
+    "VEC misaligned stride": (
+        program(vector=lambda b: b.vec(l1(0, stride=6, dt=Dt.I32), l1(512, stride=64, dt=Dt.I32), Vec(integer=True), rows=2, cols=1)),
+        RANGE, VECTOR, 1,
+    ),
+    "count above the counters": (program(load=lambda b: _load(b, rows=1 << COUNT_BITS)), RANGE, LOAD, 1),
+    "four loops": (program(vector=lambda b: _nested(b, 4, 1)), LOOP, VECTOR, 4),
+    "body above the FIFO": (program(vector=lambda b: _nested(b, 1, 33)), LOOP, VECTOR, 1),
+    "body past the loop around it": (
+        patched(program(vector=lambda b: _nested(b, 2, 1)), VECTOR, 2, n=(2, 2, 0)), LOOP, VECTOR, 2,
+    ),
+    "END in a loop": (patched(program(vector=lambda b: _nested(b, 1, 1)), VECTOR, 1, n=(2, 2, 0)), LOOP, VECTOR, 3),
+}  # fmt: skip
+
+
+def _overflow(b):
+    with b.loop(256):
+        b.sync(signals=[self_sem(5)])
+
+
+@pytest.fixture(scope="module")
+def outcomes(rtl_tools, ci_chip):
+    made = [case[0] for case in CASES.values()]
+    made.append(program(store=_overflow))
+    made.append(program(store=lambda b: b.sync(waits=[Wait(3)]), load=lambda b: _load(b)))
+    jobs = [RtlJob(program=p, segments={int(Seg.ACT): np.zeros(8192, np.uint8)}) for p in made]
+    return dict(
+        zip(
+            [*CASES, "overflow", "deadlock"], run_jobs(jobs, ci_chip, cycle_limit=5000), strict=True
+        )
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_fault(outcomes, name):
+    result, (_, fault, queue, pc) = outcomes[name], CASES[name]
+    assert (result.outcome, result.fault, result.fault_queue, result.fault_pc) == (
+        Outcome.FAULT,
+        fault,
+        queue,
+        pc,
+    )
+
+
+def test_semaphore_overflow(outcomes):
+    result = outcomes["overflow"]
+    assert (result.outcome, result.fault) == (Outcome.FAULT, Fault.SEMAPHORE)
+    assert np.sum(result.trace[:, 0] == STORE) >= 256
+
+
+def test_deadlock_ends_and_the_rest_has_run(outcomes):
+    result = outcomes["deadlock"]
+    assert result.outcome is Outcome.DEADLOCK
+    assert np.sum(result.trace[:, 0] == LOAD) == 3
+
+
+def test_errors_of_run_program(rtl_tools, ci_chip):
+    with pytest.raises(FaultError, match="ILLEGAL_WORD.*\n.*LOAD, word 1"):
+        run_program(CASES["cleared memory"][0], ci_chip)
+    with pytest.raises(DeadlockError):
+        run_program(program(store=lambda b: b.sync(waits=[Wait(3)])), ci_chip)
+    with pytest.raises(RuntimeLimitError, match="100 cycles"):
+        run_program(program(store=_overflow), ci_chip, cycle_limit=100)
+
+
+def test_words_without_work_reach_no_address(rtl_tools, ci_chip):
+    none = (None, Clip(0), None)
+    made = program(
+        load=lambda b: _load(b, src=1 << 30, dst=1 << 30, clips=none),
+        matrix=lambda b: _matmul(b, a=1 << 20, m=0),
+    )
+    assert run_program(made, ci_chip).outcome is Outcome.DONE
