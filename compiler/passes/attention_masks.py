@@ -22,6 +22,9 @@ from compiler.passes.simplify import edit_out
 MASKED_BELOW = -1e4
 """Added to a score, numbers from here down leave no weight (exp(−10000) is 0 in fp32)."""
 
+HUGE = -1e30
+"""Masks of −float32 max and the like, beside which scores vanish."""
+
 Mask = tuple[str, bool, float, float]
 """A value; whether it is a condition; if so the additive numbers for true and false."""
 
@@ -80,10 +83,17 @@ def mask_value(b: Builder, mask: Mask, dims: Dims) -> str:
     return b.view(name, (dims.batch, dims.heads, *shape[1:]))
 
 
-def split_causal_mask(edit: GraphEdit, node: Node) -> bool:
-    """A mask of −inf outside (causal and padding) is the causal flag and a mask of the padding
-    only.
-    """
+def split_infinite_mask(edit: GraphEdit, node: Node) -> bool:
+    """−inf outside (causal and padding): the causal flag and a mask of the padding only."""
+    return _split_mask(edit, node, -math.inf)
+
+
+def split_finite_mask(edit: GraphEdit, node: Node) -> bool:
+    """As for −inf, which changes queries that see no key: they had the mean of every value."""
+    return _split_mask(edit, node, HUGE)
+
+
+def _split_mask(edit: GraphEdit, node: Node, limit: float) -> bool:
     attrs = cast(AttentionAttrs, node.attrs)
     if len(node.inputs) < 4 or attrs.causal:
         return False
@@ -91,7 +101,7 @@ def split_causal_mask(edit: GraphEdit, node: Node) -> bool:
     if found is None or found[1].fn is not Fn.SELECT:
         return False
     maker, step = found
-    if (step.const, step.const2) != (0.0, -math.inf):
+    if step.const != 0.0 or step.const2 is None or step.const2 > limit:
         return False
     q, k = (edit.value(name).shape for name in node.inputs[:2])
     dims = Dims(batch=q[0], heads=q[1], queries=q[2], keys=k[2])

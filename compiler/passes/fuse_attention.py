@@ -30,7 +30,8 @@ from compiler.passes.attention_masks import (
     causal_offset_of,
     const_mask,
     mask_value,
-    split_causal_mask,
+    split_finite_mask,
+    split_infinite_mask,
 )
 from compiler.passes.build import Builder, Operand
 from compiler.passes.canon.linear import swap_last
@@ -274,9 +275,14 @@ def _query_and_key(b: Builder, product: Node, dims: Dims) -> tuple[str, str, flo
     stored_as_rows = cast(GemmAttrs, product.attrs).trans_b
     while (found := scale_step(edit, q)) is not None and is_private(edit, q):
         q, scale = found[0], scale * found[1]
+    spread: tuple[int, ...] = ()
     while True:
         if (found := scale_step(edit, k)) is not None:
             k, scale = found[0], scale * found[1]
+            continue
+        grown = made_by(edit, k, Op.EXPAND)
+        if grown is not None and not spread and _grows_heads(edit, grown):
+            k, spread = grown.inputs[0], edit.value(k).shape[:-2]
             continue
         turn = made_by(edit, k, Op.PERMUTE)
         rank = len(edit.value(k).shape)
@@ -286,7 +292,14 @@ def _query_and_key(b: Builder, product: Node, dims: Dims) -> tuple[str, str, flo
         k, stored_as_rows = turn.inputs[0], True
     if not stored_as_rows:
         k = swap_last(b, k)
+    k = b.expand(k, (*spread, *b.shape(k)[-2:])) if spread else k
     return b.view(q, (dims.batch, dims.heads, *b.shape(q)[-2:])), k, scale
+
+
+def _grows_heads(edit: GraphEdit, expand: Node) -> bool:
+    """Whether an Expand repeats whole matrices only, without new axes."""
+    small, large = edit.value(expand.inputs[0]).shape, edit.value(expand.outputs[0]).shape
+    return len(small) == len(large) and small[-2:] == large[-2:]
 
 
 def _shared_heads(b: Builder, k: str, v: str, dims: Dims) -> tuple[str, str]:
@@ -324,5 +337,6 @@ def _unrepeated(b: Builder, x: str, dims: Dims) -> str | None:
 
 REWRITES = (
     Rewrite(name="attention", pattern=(Op.GEMM,), apply=attention),
-    Rewrite(name="split-causal-mask", pattern=(Op.ATTENTION,), apply=split_causal_mask),
+    Rewrite(name="split-infinite-mask", pattern=(Op.ATTENTION,), apply=split_infinite_mask),
 )
+SPLIT_FINITE = Rewrite(name="split-finite-mask", pattern=(Op.ATTENTION,), apply=split_finite_mask)

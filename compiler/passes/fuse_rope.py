@@ -145,19 +145,27 @@ def partial_rope(edit: GraphEdit, node: Node) -> bool:
     rope = made_by(edit, node.inputs[0], Op.ROPE)
     if rope is None or not is_private(edit, rope.outputs[0]):
         return False
-    shape = edit.value(node.outputs[0]).shape
-    head = made_by(edit, rope.inputs[0], Op.SLICE)
-    if head is None:
+    head, tail = _cut(edit, rope.inputs[0]), _cut(edit, node.inputs[1])
+    if head is None or tail is None or head[0] != tail[0] or (head[2], tail[2]) != (1, 1):
         return False
-    x = head.inputs[0]
-    width = edit.value(rope.inputs[0]).shape[-1]
-    parts = [_part(edit, rope.inputs[0], x), _part(edit, node.inputs[1], x)]
-    if edit.value(x).shape != shape or parts != [(0, 1, width), (width, 1, shape[-1] - width)]:
+    if tail[1] != head[1] + head[3] or cast(ConcatAttrs, node.attrs).axis != _last(edit, node):
+        return False
+    cut = made_by(edit, rope.inputs[0], Op.SLICE)
+    if cut is None:
         return False
     edit_out(edit, node)
     edit.remove_node(rope.name)
-    Builder(edit, node, joined(rope, node)).finish(Op.ROPE, [x, *rope.inputs[1:]], rope.attrs)
+    b = Builder(edit, node, joined(rope, node))
+    shape = b.shape(node.outputs[0])
+    x = cut.inputs[0]
+    if b.shape(x) != shape:
+        x = b.emit(Op.SLICE, [x], cut.attrs, shape=shape)
+    b.finish(Op.ROPE, [x, *rope.inputs[1:]], rope.attrs)
     return True
+
+
+def _last(edit: GraphEdit, node: Node) -> int:
+    return len(edit.value(node.outputs[0]).shape) - 1
 
 
 def rope_behind_permute(edit: GraphEdit, node: Node) -> bool:

@@ -38,25 +38,36 @@ PATTERNS = (
     *fuse_rope.REWRITES,
     *fuse_quant.REWRITES,
 )
-PASSES: tuple[Pass, ...] = (
-    FoldConstants(),
-    RemoveDead(),
-    Canonicalise(),
-    FoldConstants(name="fold-chip-constants"),
-    ShareCommon(),
-    RewritePass(name="simplify", rewrites=simplify.REWRITES),
-    FoldConstants(name="fold-simplified"),
-    ShareCommon(name="share-simplified"),
-    RewritePass(name="fuse-patterns", rewrites=PATTERNS),
-    RemoveDead(name="remove-fused"),
-    RewritePass(name="fuse-attention", rewrites=(*fuse_attention.REWRITES, *simplify.REWRITES)),
-    RemoveDead(name="remove-attention"),
-    RewritePass(name="fuse-gemm", rewrites=(*simplify.REWRITES, *fuse_gemm.GEMM_REWRITES)),
-    RewritePass(name="merge-chains", rewrites=fuse_gemm.MERGE_REWRITES),
-    FoldConstants(name="fold-weights", weights=True),
-    ShareCommon(name="share-fused"),
-    RemoveDead(name="remove-unused"),
-)
+_FUSE_ATTENTION = (*fuse_attention.REWRITES, *simplify.REWRITES)
+_FUSE_GEMM = (*simplify.REWRITES, *fuse_gemm.GEMM_REWRITES)
+
+
+def chip_passes(*, exact_masked_rows: bool = True) -> tuple[Pass, ...]:
+    """From ONNX level to the fused F32 chip-level graph.
+
+    Not `exact_masked_rows`: finite masks are split into the causal flag and padding as −inf is. It
+    saves a mask of queries by keys and changes only queries that see no key at all.
+    """
+    finite = () if exact_masked_rows else (fuse_attention.SPLIT_FINITE,)
+    return (
+        FoldConstants(),
+        RemoveDead(),
+        Canonicalise(),
+        FoldConstants(name="fold-chip-constants"),
+        ShareCommon(),
+        RewritePass(name="simplify", rewrites=simplify.REWRITES),
+        FoldConstants(name="fold-simplified"),
+        ShareCommon(name="share-simplified"),
+        RewritePass(name="fuse-patterns", rewrites=PATTERNS),
+        RemoveDead(name="remove-fused"),
+        RewritePass(name="fuse-attention", rewrites=(*finite, *_FUSE_ATTENTION)),
+        RemoveDead(name="remove-attention"),
+        RewritePass(name="fuse-gemm", rewrites=_FUSE_GEMM),
+        RewritePass(name="merge-chains", rewrites=fuse_gemm.MERGE_REWRITES),
+        FoldConstants(name="fold-weights", weights=True),
+        ShareCommon(name="share-fused"),
+        RemoveDead(name="remove-unused"),
+    )
 
 
 def precision_passes(
@@ -81,11 +92,14 @@ def run(
     precision: Precision,
     calibration: Calibration | None = None,
     int8_scale_factor: float = 1.0,
+    exact_masked_rows: bool = True,
 ) -> Graph:
-    """The chip-level graph in `precision`, verified; `int8_scale_factor` multiplies int8
-    activation scales (1 is right).
+    """The chip-level graph in `precision`, verified.
+
+    `int8_scale_factor` multiplies int8 activation scales (1 is right). `exact_masked_rows`: see
+    `chip_passes`.
     """
-    chip = run_passes(graph, PASSES)
+    chip = run_passes(graph, chip_passes(exact_masked_rows=exact_masked_rows))
     result = run_passes(chip, precision_passes(precision, calibration, int8_scale_factor))
     verify(result)
     return result

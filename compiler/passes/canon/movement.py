@@ -16,7 +16,7 @@ import numpy as np
 
 from compiler.graph.chip_ops import ConcatAttrs, Fn, Op, PadAttrs, PermuteAttrs, SliceAttrs, Step
 from compiler.graph.chip_ops import ElementwiseAttrs as Chain
-from compiler.graph.types import Array
+from compiler.graph.types import Array, DType
 from compiler.ops import attrs as onnx_attrs
 from compiler.passes.build import Builder
 from compiler.passes.canon.types import DYNAMIC_INDEX, Canon
@@ -222,6 +222,31 @@ def gather_nd(b: Builder) -> str | None:
     return None
 
 
+def gather_elements(b: Builder) -> str | None:
+    """GatherElements: rows of one element of the flattened table; a table of one number is that
+    number.
+    """
+    table, ids = b.node.inputs
+    data, shape, out = b.const(table), b.shape(table), b.shape(b.node.outputs[0])
+    if data is not None and data.size and bool((data == data.ravel()[0]).all()):
+        number = b.constant(np.ascontiguousarray(data.ravel()[:1].reshape((1,) * len(out))))
+        b.finish(Op.EXPAND, [number])
+        return None
+    axis = cast(onnx_attrs.AxisAttrs, b.node.attrs).axis % len(shape)
+    strides = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
+    places = np.indices(out, sparse=True)
+    start = np.zeros(out, np.int32)
+    for index, grid in enumerate(places):
+        start = start + (grid * (0 if index == axis else strides[index])).astype(np.int32)
+    below = b.steps([ids], [Step(fn=Fn.LT, const=0.0)], DType.BOOL)
+    shift = Step(fn=Fn.SELECT, const=float(shape[axis]), const2=0.0)
+    wrapped = b.binary(Fn.ADD, ids, b.steps([below], [shift], b.dtype(ids)))
+    scaled = [Step(fn=Fn.MUL, const=float(strides[axis])), Step(fn=Fn.ADD, operand=1)]
+    rows = b.steps([wrapped, b.constant(start, "start")], scaled)
+    b.finish(Op.GATHER, [b.view(table, (math.prod(shape),)), rows])
+    return None
+
+
 def trilu(b: Builder) -> str | None:
     """Trilu with a constant diagonal: a selection by a constant triangle."""
     x = b.node.inputs[0]
@@ -276,6 +301,7 @@ ROWS: dict[str, Canon] = {
     "Pad": pad,
     "Gather": gather,
     "GatherND": gather_nd,
+    "GatherElements": gather_elements,
     "Trilu": trilu,
     "DepthToSpace": depth_to_space,
     "SpaceToDepth": space_to_depth,

@@ -172,6 +172,7 @@ MOVES = {
     "gather-repeat": ("Gather", (np.asarray([[0, 1], [0, 1]], np.int64),), {"axis": 0}),
     "gather-nd": ("GatherND", (np.asarray([[[0, 1], [0, 2]], [[1, 1], [1, 2]]], np.int64),), {}),
     "gather-nd-any": ("GatherND", (np.asarray([[1, 2], [0, 0]], np.int64),), {}),
+    "gather-each": ("GatherElements", (ints(2, 2, 5, high=6) - 3,), {"axis": 1}),
     "pad": ("Pad", (np.asarray([0, 1, 0, 2, 0, 3], np.int64), np.float32(7)), {}),
     "pad-cut": ("Pad", (np.asarray([0, -1, 0, 1, 0, -2], np.int64),), {}),
     "trilu": ("Trilu", (), {"upper": 0}),

@@ -16,7 +16,7 @@ from compiler.graph.chip_ops import Op
 from compiler.graph.graph import Graph
 from compiler.graph.interpret import interpret
 from compiler.passes import Precision, calibrate, run
-from compiler.passes.pipeline import PASSES, run_passes
+from compiler.passes.pipeline import chip_passes, run_passes
 from tests.compiler.passes.onnx_text import assert_close, kinds, run_ort
 
 DATA = Path(__file__).parents[2] / "data"
@@ -88,23 +88,29 @@ def test_every_pass_keeps_the_meaning_and_run_twice_is_run_once(name):
     graph = _graph(name)
     inputs = _inputs(graph, 1)
     wanted = list(interpret(graph, inputs).values())
-    for step in PASSES:
+    for step in chip_passes():
         result = step(graph)
         if result is not graph:
             assert_close(list(interpret(result, inputs).values()), wanted)
             assert step(result) is result, step
         graph = result
-    assert run_passes(graph, PASSES) is graph
+    assert run_passes(graph, chip_passes()) is graph
 
 
-@pytest.mark.parametrize("name", ["llama_kv_ts.onnx", "gpt2_ts.onnx"])
-def test_causal_masks_become_a_flag(name):
-    final = run(_graph(name), precision=Precision.FP32)
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("name", [n for n in FILES if not n.startswith("bert")])
+def test_causality_is_a_flag_where_no_row_changes(name, exact):
+    graph = _graph(name)
+    final = run(graph, precision=Precision.FP32, exact_masked_rows=exact)
     nodes = [node for node in final.nodes if node.op == Op.ATTENTION]
-    past = MANIFEST[name]["dims"].get("past_sequence_length", 0)
+    dims = MANIFEST[name]["dims"]
+    past = dims.get("past_sequence_length", dims.get("past", 0))
+    infinite = name in ("llama_kv_ts.onnx", "gpt2_kv_ts.onnx", "gpt2_dynamo.onnx")
     for node in nodes:
-        if name.startswith("llama_kv"):
-            assert (node.attrs.causal, node.attrs.causal_offset) == (True, past)
+        assert node.attrs.causal == (infinite or not exact)
+        assert node.attrs.causal_offset == (past if node.attrs.causal else 0)
+    inputs = _inputs(graph, 4)
+    assert_close(list(interpret(final, inputs).values()), run_ort(str(DATA / name), inputs))
 
 
 @pytest.mark.parametrize("name", FILES)
