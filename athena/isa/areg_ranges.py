@@ -13,7 +13,8 @@ to itself there has the full 48-bit range.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from bisect import bisect_left
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,20 +45,40 @@ _FAR = 1 << 60
 _TIMES_LIMIT = 1 << 40
 
 
-@dataclass(frozen=True, slots=True)
+class _Vector:
+    """One number for each instance, with its bounds and its remainders modulo 64."""
+
+    __slots__ = ("array", "high", "low", "remainders")
+
+    def __init__(self, array: Ints) -> None:
+        self.array = array
+        self.low, self.high = int(array.min()), int(array.max())
+        self.remainders: tuple[int, ...] = tuple(np.unique(array & _LOW_BITS).tolist())
+
+
 class _Value:
-    """One areg: exact part of each instance, interval and low bits that loops add."""
+    """One areg: vector + offset (exact for each instance), interval and low bits of loops."""
 
-    exact: Ints
-    low: int = 0
-    high: int = 0
-    bits: int = 0
+    __slots__ = ("bits", "bounds", "high", "low", "offset", "vector")
 
-    def bounds(self) -> tuple[int, int, int]:
-        """Lowest, highest value and bits below 64 over all instances."""
-        ored = int(np.bitwise_or.reduce(self.exact & _LOW_BITS))
-        low, high = int(self.exact.min()) + self.low, int(self.exact.max()) + self.high
-        return max(low, -_FAR), min(high, _FAR), ored | self.bits
+    def __init__(  # noqa: PLR0913 - the parts of a value
+        self, vector: _Vector, offset: int = 0, low: int = 0, high: int = 0, bits: int = 0
+    ) -> None:
+        self.vector, self.offset, self.low, self.high, self.bits = vector, offset, low, high, bits
+        ored = bits
+        for remainder in vector.remainders:
+            ored |= remainder + offset & _LOW_BITS
+        least, most = vector.low + offset + low, vector.high + offset + high
+        self.bounds = (max(least, -_FAR), min(most, _FAR), ored)
+
+    def exact(self) -> Ints:
+        """The exact part of each instance."""
+        return self.vector.array + self.offset
+
+    def moved(self, delta: int) -> _Value:
+        """The value plus `delta`."""
+        offset = self.offset + delta
+        return _Value(self.vector, offset, self.low, self.high, self.bits) if delta else self
 
     def spread(self, delta: int, count: int) -> _Value:
         """The value over `count` iterations that each add `delta`."""
@@ -65,31 +86,41 @@ class _Value:
             return self
         reach = delta * (count - 1)
         low, high = self.low + min(0, reach), self.high + max(0, reach)
-        return replace(self, low=low, high=high, bits=self.bits | delta & _LOW_BITS)
+        return _Value(self.vector, self.offset, low, high, self.bits | delta & _LOW_BITS)
 
     def hull(self, other: _Value) -> _Value:
         """A value that covers both."""
         if other is self:
             return self
-        gap = other.exact - self.exact
-        bits = self.bits | other.bits | int(np.bitwise_or.reduce(gap & _LOW_BITS))
-        low = min(self.low, int(gap.min()) + other.low)
-        high = max(self.high, int(gap.max()) + other.high)
-        return replace(self, low=low, high=high, bits=bits)
+        bits = self.bits | other.bits
+        least = most = other.offset - self.offset
+        if other.vector is self.vector:
+            bits |= least & _LOW_BITS
+        else:
+            gap = other.exact() - self.exact()
+            bits |= int(np.bitwise_or.reduce(gap & _LOW_BITS))
+            least, most = int(gap.min()), int(gap.max())
+        low, high = min(self.low, least + other.low), max(self.high, most + other.high)
+        return _Value(self.vector, self.offset, low, high, bits)
+
+    def anything(self) -> _Value:
+        """A value of the full 48-bit range."""
+        return _Value(self.vector, self.offset, -_HALF, _HALF, _LOW_BITS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranges:
-    """`state[word]` indexes the rows of `low`, `high`, `bits` [states, 16] and `times`.
+    """`state[word]` indexes the rows of `low`, `high` and `bits` [states, 16].
 
-    `times[state]` is int64 [instances]: how often each instance runs a word in that state, or None
-    where a clipped count depends on a loop.
+    `times[often[word]]` is int64 [instances]: how often each instance runs the word, or None where
+    a clipped count depends on a loop.
     """
 
     state: Ints
     low: Ints
     high: Ints
     bits: Ints
+    often: Ints
     times: tuple[Ints | None, ...]
 
 
@@ -97,78 +128,95 @@ class _Walk:
     def __init__(self, words: Ints, scalars: Ints) -> None:
         self.words, self.scalars = words, scalars
         self.state = np.zeros(len(words), np.int64)
+        self.often = np.zeros(len(words), np.int64)
         self.rows: list[list[tuple[int, int, int]]] = []
         self.times: list[Ints | None] = []
-        control = np.isin(words[:, OP], (Op.LOOP, Op.SETA, Op.END))
-        self.control = np.flatnonzero(control)
-        self.quotients: dict[tuple[int, int, int], Ints] = {}
-        self.bounds: dict[int, tuple[_Value, tuple[int, int, int]]] = {}
+        self.time_numbers: dict[bytes, int] = {}
+        self.products: dict[tuple[int, int] | None, int] = {}
+        self.control = np.flatnonzero(np.isin(words[:, OP], (Op.LOOP, Op.SETA))).tolist()
+        self.ops = words[:, OP].tolist()
+        self.steps: dict[tuple[int, ...], Ints] = {}
+        self.vectors: dict[tuple[int, ...], tuple[_Vector, _Vector]] = {}
 
-    def emit(self, first: int, last: int, aregs: list[_Value], times: Ints | None) -> None:
+    def emit(self, first: int, last: int, aregs: list[_Value], often: int) -> None:
         """Words first … last - 1 run in this state."""
         if first < last:
             self.state[first:last] = len(self.rows)
-            self.rows.append([self.of(value) for value in aregs])
+            self.often[first:last] = often
+            self.rows.append([value.bounds for value in aregs])
+
+    def number(self, times: Ints | None) -> int:
+        """The index of `times` among those met."""
+        key = b"" if times is None else times.tobytes()
+        found = self.time_numbers.setdefault(key, len(self.times))
+        if found == len(self.times):
             self.times.append(times)
+        return found
 
-    def of(self, value: _Value) -> tuple[int, int, int]:
-        """Bounds of a value, computed once."""
-        held = self.bounds.get(id(value))
-        if held is None:
-            held = self.bounds[id(value)] = (value, value.bounds())
-        return held[1]
-
-    def run(self, first: int, last: int, aregs: list[_Value], times: Ints | None) -> None:
+    def run(self, first: int, last: int, aregs: list[_Value], often: int) -> None:
         """Walk words first … last - 1, changing `aregs` in place."""
         at = first
-        for pc in self.control[np.searchsorted(self.control, first) :]:
+        for i in range(bisect_left(self.control, first), len(self.control)):
+            pc = self.control[i]
             if pc >= last:
                 break
             if pc < at:
                 continue
-            self.emit(at, pc + 1, aregs, times)
+            self.emit(at, pc + 1, aregs, often)
             at = pc + 1
-            if self.words[pc, OP] == Op.SETA:
-                self.seta(self.words[pc], aregs)
-            elif self.words[pc, OP] == Op.LOOP:
-                at += int(self.words[pc, N1])
-                self.loop(int(pc), aregs, times)
-        self.emit(at, last, aregs, times)
+            word: list[int] = self.words[pc].tolist()
+            if word[OP] == Op.SETA:
+                self.seta(word, aregs)
+            else:
+                at += word[N1]
+                self.loop(pc, word, aregs, often)
+        self.emit(at, last, aregs, often)
 
-    def seta(self, word: Ints, aregs: list[_Value]) -> None:
-        """Set an areg to imm + q * mult + areg[add], or to imm shifted by q * mult."""
-        key = (int(word[P4]), int(word[N0]), int(word[N1]))
-        if key not in self.quotients:
-            quotient = self.scalars[:, key[0]] // max(key[1], 1)
-            self.quotients[key] = quotient % key[2] if key[2] else quotient
-        step = self.quotients[key] * word[P3]
-        imm = (int(word[P2]) << 32) | (int(word[P1]) & 0xFFFFFFFF)
+    def seta(self, word: list[int], aregs: list[_Value]) -> None:
+        """Set an areg to imm + q * mult + areg[add], or to imm shifted + areg[add]."""
+        added = aregs[word[N2] & 15]
+        imm = (word[P2] << 32) | (word[P1] & 0xFFFFFFFF)
         imm = (imm + _HALF) % (2 * _HALF) - _HALF
-        added = aregs[int(word[N2]) & 15]
+        step = self.step(word[P4], word[N0], word[N1], word[P3])
         if word[MODE] & MODE_SETA_SHIFT:
-            shifted = np.left_shift(np.int64(imm), np.clip(step, 0, 47))
-            value = np.where((step >= 0) & (step < 48), shifted, 0)
+            left = np.left_shift(np.int64(imm), np.clip(step, 0, 47))
+            right = np.right_shift(np.int64(imm), np.clip(-step, 0, 47))
+            step, imm = np.where(np.abs(step) < 48, np.where(step >= 0, left, right), 0), 0
+            vector = _Vector(step + added.vector.array)
         else:
-            value = imm + step
-        exact = (value + added.exact + _HALF) % (2 * _HALF) - _HALF
-        aregs[int(word[P0]) & 15] = replace(added, exact=exact)
+            key = (word[P4], word[N0], word[N1], word[P3], id(added.vector))
+            held = self.vectors.get(key)
+            if held is None:
+                held = self.vectors[key] = (_Vector(step + added.vector.array), added.vector)
+            vector = held[0]
+        offset = imm + added.offset
+        if not (vector.low + offset >= -_HALF and vector.high + offset < _HALF):
+            vector = _Vector((vector.array + offset + _HALF) % (2 * _HALF) - _HALF)
+            offset = 0
+        aregs[word[P0] & 15] = _Value(vector, offset, added.low, added.high, added.bits)
 
-    def loop(self, pc: int, aregs: list[_Value], times: Ints | None) -> None:
+    def step(self, scalar: int, div: int, mod: int, mult: int) -> Ints:
+        """((S[scalar] div `div`) mod `mod`) * mult of each instance."""
+        key = (scalar, div, mod, mult)
+        if key not in self.steps:
+            quotient = self.scalars[:, scalar] // max(div, 1)
+            self.steps[key] = (quotient % mod if mod else quotient) * mult
+        return self.steps[key]
+
+    def loop(self, pc: int, word: list[int], aregs: list[_Value], often: int) -> None:
         """The body from its hull over iterations; afterwards the listed aregs are restored."""
-        word = self.words[pc]
         count, most, least = self.count(word, aregs)
-        first, last = pc + 1, pc + 1 + int(word[N1])
+        first, last = pc + 1, pc + 1 + word[N1]
         entry = list(aregs)
-        deltas = {int(word[P4]) >> 4 * i & 15: int(word[P0 + i]) for i in range(4)}
+        deltas = {word[P4] >> 4 * i & 15: word[P0 + i] for i in range(4)}
         deltas.pop(0, None)
-        body = self.words[first:last]
-        written = {int(target) & 15 for target in body[body[:, OP] == Op.SETA, P0]}
+        body = range(bisect_left(self.control, first), bisect_left(self.control, last))
+        setas = [pc for pc in (self.control[i] for i in body) if self.ops[pc] == Op.SETA]
+        written = {int(self.words[pc, P0]) & 15 for pc in setas}
         for areg, delta in deltas.items():
             if areg not in written:
                 aregs[areg] = entry[areg].spread(delta, most)
-        inner = None
-        if times is not None and count is not None and int(times.max()) * most < _TIMES_LIMIT:
-            inner = times * count
+        inner = self.times_inside(often, count, most)
         self.settle(first, last, aregs, written, deltas, repeats=most > 1)
         self.run(first, last, aregs, inner)
         for areg in range(1, AREGS):
@@ -176,6 +224,18 @@ class _Walk:
                 aregs[areg] = entry[areg]
             elif areg in written and least == 0:
                 aregs[areg] = entry[areg].hull(aregs[areg])
+
+    def times_inside(self, often: int, count: Ints | int | None, most: int) -> int:
+        """The index of how often a body runs, whose loop runs as `often` says."""
+        key = (often, count) if isinstance(count, int) else None
+        if key in self.products:
+            return self.products[key]
+        times, inner = self.times[often], self.number(None)
+        if times is not None and count is not None and int(times.max()) * most < _TIMES_LIMIT:
+            inner = self.number(times * count)
+        if key is not None:
+            self.products[key] = inner
+        return inner
 
     def settle(  # noqa: PLR0913 - a loop's parts
         self,
@@ -192,28 +252,23 @@ class _Walk:
             return
         for attempt in range(3):
             trial = list(aregs)
-            self.run(first, last, trial, None)
+            self.run(first, last, trial, 0)
             stable = True
             for areg in written:
-                delta = deltas.get(areg, 0)
-                end = trial[areg]
-                end = replace(end, exact=end.exact + delta) if delta else end
-                wide = aregs[areg].hull(end)
-                if self.of(wide) != self.of(aregs[areg]) or wide.low < aregs[areg].low:
+                wide = aregs[areg].hull(trial[areg].moved(deltas.get(areg, 0)))
+                if wide.bounds != aregs[areg].bounds:
                     stable = False
-                if attempt and not stable:
-                    wide = replace(wide, low=-_HALF, high=_HALF, bits=_LOW_BITS)
-                aregs[areg] = wide
+                    aregs[areg] = wide.anything() if attempt else wide
             if stable:
                 return
 
-    def count(self, word: Ints, aregs: list[_Value]) -> tuple[Ints | None, int, int]:
+    def count(self, word: list[int], aregs: list[_Value]) -> tuple[Ints | int | None, int, int]:
         """Iterations of each instance (None: depend on a loop), their greatest and least number."""
-        n = int(word[N0])
+        n = word[N0]
         if not word[CLIP_EN] & 1:
-            return np.full(len(self.scalars), n), n, n
-        areg = aregs[int(word[CLIP0]) & 15]
-        room = int(word[LIM0]) + self.scalars[:, int(word[CLIP0]) >> 4] - areg.exact
+            return n, n, n
+        areg = aregs[word[CLIP0] & 15]
+        room = word[LIM0] + self.scalars[:, word[CLIP0] >> 4] - areg.exact()
         most = min(n, max(0, int(room.max()) - areg.low))
         least = min(n, max(0, int(room.min()) - areg.high))
         exact = np.clip(room, 0, n) if areg.low == areg.high == 0 else None
@@ -223,13 +278,14 @@ class _Walk:
 def areg_ranges(words: Ints, aregs: Ints, scalars: Ints) -> Ranges:
     """Ranges for `words` [n, COLUMNS] run by instances with `aregs` [i, 16], `scalars` [i, 16]."""
     walk = _Walk(words, scalars)
-    start = [_Value(aregs[:, i].copy()) for i in range(AREGS)]
-    walk.run(0, len(words), start, np.ones(len(aregs), np.int64))
+    start = [_Value(_Vector(aregs[:, i].copy())) for i in range(AREGS)]
+    walk.run(0, len(words), start, walk.number(np.ones(len(aregs), np.int64)))
     rows = np.array(walk.rows, np.int64).reshape(-1, AREGS, 3)
     return Ranges(
         state=walk.state,
         low=rows[:, :, 0],
         high=rows[:, :, 1],
         bits=rows[:, :, 2],
+        often=walk.often,
         times=tuple(walk.times),
     )

@@ -4,26 +4,28 @@ In:  a Program without deadlock, its layout and the outcome of the abstract run.
 Out: accesses judged, and whether that was the whole program.
 Raises: RaceError naming both words with queue, stream, word, node, operand and byte range.
 
-Order. A word is after another when that one is complete before it issues:
+A word is after another when that one is complete before it issues:
+
 - A wait that takes up to the c-th unit of a semaphore (initial units first) is after the k-th
   signal of a producer when the other producers together cannot have sent more than c - k without
   it. How many they can have sent is found by running every other queue on until all are blocked;
-  with one producer k = c. A signal carries all that its word knew when it issued; a unit's word also itself
-  and, since completions of a queue are in order, all earlier words of its queue.
+  with one producer k = c. A signal carries all that its word knew when it issued; a unit's word
+  also itself and, since completions of a queue are in order, all earlier words of its queue.
 - SYNC and END signal when they issue: they carry what is known, not the queue's unfinished words.
 - MATRIX, VECTOR and HOST execute one word at a time, so a word is after its predecessors.
 - LOAD, STORE and the cluster DMA overlap words: later writes and writes after reads of the same
   queue keep their order, but a read of what the same queue wrote needs a semaphore.
 
-Knowledge of each queue is a vector clock (words known complete, by queue). Both clocks of two words
-are exact for all executions, since waits have one consumer each. Every pair of different byte sets
-is tested, and for it every pair of words, by merging the two ascending lists.
+Knowledge of each queue is a vector clock (words known complete, by queue), kept in two parts that
+change at different rates: queues of the own core, and all others. Clocks hold for all executions,
+since waits have one consumer each. Every pair of different byte sets is tested, and for it every
+pair of words, by merging the two ascending lists.
 
-Limits, each reported: L1 and ACC of the first and last core only, of cores that run the same
-streams; of a section whose repeats leave the semaphores unchanged, repeats 0, 1, 2 and the last;
-a prefix of the run if it is longer than the limits of words, clocks or pairs. Strided blocks are
-exact up to 16,384 rows and taken as solid above; tables of COPYX and VGATHER count as touched
-whole.
+Limits: L1 and ACC are judged on the first and the last core of those that run the same streams; of
+a section whose repeats leave the semaphores unchanged, repeats 0, 1, 2 and the last are run; a
+prefix of the run is judged if it is longer than the limits of words, clocks or pairs, and this is
+reported. Strided blocks are exact up to 16,384 rows and taken as solid above; tables of COPYX and
+VGATHER count as touched whole.
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ from athena.isa.race_kernel import (
 )
 from athena.isa.run_kernel import (
     FINISHED,
+    GROUP_SLOTS,
     I_CLUSTER,
     I_KIND,
     I_LOCAL,
@@ -72,6 +75,7 @@ from athena.isa.run_kernel import (
 
 Ints = NDArray[np.int64]
 RECORDS_LIMIT = 1 << 19
+CLOCKS_LIMIT = 1 << 20
 CLOCK_ENTRIES = 1 << 26
 PAIRS_LIMIT = 1 << 26
 AHEAD_LIMIT = 1 << 26
@@ -85,6 +89,7 @@ class _Trace:
 
     records: Ints
     versions: NDArray[np.int32]
+    remote: NDArray[np.int32]
     whole: bool
 
 
@@ -108,7 +113,8 @@ def check_races(program: Program, plan: Layout, outcome: Outcome) -> tuple[int, 
     left = np.array([PAIRS_LIMIT], np.int64)
     found, other, code = find_race(
         heads, low, high, first, records[word, T_POS], records[word, T_VERSION],
-        records[word, T_KNOWN], traced.versions, pipelined.astype(np.int64), left,
+        records[word, T_KNOWN], plan.info, traced.versions, traced.remote,
+        pipelined.astype(np.int64), left,
     )  # fmt: skip
     if found >= 0:
         pair = (int(code) >> 32, int(code) & 0xFFFFFFFF)
@@ -141,19 +147,20 @@ def _trace(plan: Layout, repeats: Ints) -> _Trace:
     queues = len(plan.info)
     start(plan.info, plan.runs, plan.run_aregs, machine.state, machine.dyn)
     records = np.zeros((RECORDS_LIMIT, RECORD_COLUMNS), np.int64)
-    versions = np.zeros((min(1 << 20, CLOCK_ENTRIES // queues), queues), np.int32)
+    versions = np.zeros((CLOCKS_LIMIT, GROUP_SLOTS + 1), np.int32)
+    remote = np.zeros((max(16, CLOCK_ENTRIES // queues), queues), np.int32)
     machine.left[1] = AHEAD_LIMIT
-    status, count, made = trace(
+    status, count, made, others = trace(
         plan.words, plan.info, plan.scalars, plan.runs, plan.run_aregs, repeats, plan.place,
         plan.clusters, machine.state, machine.dyn, machine.values, machine.left, machine.out,
         np.searchsorted(sem, np.arange(len(machine.values) + 1)), column, total, first,
         np.zeros(len(sem), np.int64), np.zeros((int(first[-1]) + 1, 2), np.int64),
-        -plan.initial, np.zeros((queues, queues), np.int32), versions, records,
+        -plan.initial, np.zeros((queues, GROUP_SLOTS), np.int32), versions, remote, records,
         machine.state.copy(), machine.dyn.copy(), machine.values.copy(),
         np.zeros((1, 2 * queues), np.int64), pair_of,
     )  # fmt: skip
     whole = whole and status == FINISHED
-    return _Trace(records[:count].copy(), versions[:made], whole=whole)
+    return _Trace(records[:count].copy(), versions[:made], remote[:others], whole=whole)
 
 
 def _prints(

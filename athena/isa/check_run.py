@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from athena.chip.model import Chip
 from athena.errors import DeadlockError, printable
 from athena.isa.check_sems import Semaphores
-from athena.isa.fields import AREGS, CORE_QUEUES, OP, Op, Queue
+from athena.isa.fields import AREGS, CLUSTER_QUEUES, CORE_QUEUES, OP, Op, Queue
 from athena.isa.program import Program
 from athena.isa.queues import cluster_of, initial_aregs, scalars_of, units_of
 from athena.isa.run_kernel import (
@@ -64,7 +64,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What the run showed. `steady[s]`: a repeat of section s leaves all semaphores as they were."""
+    """What the run showed. `steady[s]`: a repeat of section s leaves all semaphores unchanged."""
 
     steps: int
     limited: bool
@@ -72,7 +72,7 @@ class Outcome:
 
 
 def layout(program: Program, rows: list[Ints], chip: Chip) -> Layout:
-    """Arrays of all queues that run anything, in the order of the machine's ties."""
+    """Arrays of all queues that run anything: core by core, then clusters, then the host."""
     sems = Semaphores(chip)
     lengths = [len(stream) for stream in rows]
     first = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -82,7 +82,8 @@ def layout(program: Program, rows: list[Ints], chip: Chip) -> Layout:
             for unit in units_of(queue_run, chip):
                 entry = (number, queue_run.stream, queue_run.aregs)
                 members.setdefault((queue_run.kind, unit), []).append(entry)
-    keys = sorted(members)
+    keys = sorted(members, key=_place)
+    homes = [_place(key)[:2] for key in keys]
     representatives = _representatives(members)
     info = np.zeros((len(keys), INFO_COLUMNS), np.int64)
     runs: list[tuple[int, int]] = []
@@ -94,7 +95,10 @@ def layout(program: Program, rows: list[Ints], chip: Chip) -> Layout:
             aregs.append(initial_aregs(pairs))
         cluster, sem = cluster_of(kind, unit, chip), sems.first(kind, unit)
         local = unit in representatives or kind not in CORE_QUEUES
-        info[i] = (kind, unit, cluster, sem, begin, len(runs), local)
+        slot = kind - min(kind_at for kind_at in _GROUPS[_place((kind, unit))[0]])
+        first_queue = homes.index(homes[i])
+        group = (slot, first_queue, first_queue + homes.count(homes[i]))
+        info[i] = (kind, unit, cluster, sem, begin, len(runs), local, *group)
     scalars = [scalars_of(program, kind, unit, chip) for kind, unit in keys]
     return Layout(
         words=np.concatenate(rows) if rows else np.zeros((0, 1), np.int64),
@@ -108,6 +112,16 @@ def layout(program: Program, rows: list[Ints], chip: Chip) -> Layout:
         initial=sems.initial(program),
         sems=sems,
     )
+
+
+_GROUPS: tuple[tuple[Queue, ...], ...] = (CORE_QUEUES, CLUSTER_QUEUES, (Queue.HOST,))
+
+
+def _place(key: tuple[Queue, int]) -> tuple[int, int, int]:
+    """Cores first; the queues of one unit together."""
+    kind, unit = key
+    group = next(i for i, kinds in enumerate(_GROUPS) if kind in kinds)
+    return group, unit, kind
 
 
 def _representatives(
@@ -229,4 +243,3 @@ def place_of_word(program: Program, plan: Layout, at: int) -> tuple[int, int, st
     if not 0 <= node < len(program.nodes):
         return stream, pc, ""
     return stream, pc, f", node '{printable(program.nodes[node].name, 60)}'"
-

@@ -30,6 +30,7 @@ from athena.isa.program import Program
 from athena.isa.queues import Group, cluster_of
 
 Ints = NDArray[np.int64]
+_MASKED = (Sig.CDMA_MASK, Sig.CORES_MASK)
 
 
 class Semaphores:
@@ -132,15 +133,21 @@ def check_balance(members: list[Member], sems: Semaphores, program: Program) -> 
     unknown = np.zeros(sems.count, bool)
     for group, rows, ranges in members:
         repeats = sum(program.sections[number].repeat for number in group.sections)
-        for state, sem, total in _wait_totals(rows, ranges):
-            times = ranges.times[state]
+        for often, sem, total in _wait_totals(rows, ranges):
+            times = ranges.times[often]
             at = np.array([sems.first(group.kind, unit) + sem for unit in group.units])
             if times is None:
                 unknown[at] = True
             else:
                 taken[at] += times * total * repeats
-        for state, code, total in _signal_totals(rows, ranges):
-            _add_signals(given, unknown, group, ranges, (state, code, total * repeats), sems)
+        for often, code, mask, total in _signal_totals(rows, ranges):
+            times = ranges.times[often]
+            for i, unit in enumerate(group.units):
+                at = sems.targets(code, group.kind, unit, mask)
+                if times is None or (mask < 0 and code >> 13 in _MASKED):
+                    unknown[at] = True
+                else:
+                    given[at] += times[i] * total * repeats
     end = sems.initial(program) + given - taken
     bad = np.flatnonzero(~unknown & ((end < 0) | (end > SEM_MAX)))
     if len(bad):
@@ -155,41 +162,23 @@ def check_balance(members: list[Member], sems: Semaphores, program: Program) -> 
 
 
 def _wait_totals(rows: Ints, ranges: Ranges) -> Iterator[tuple[int, int, int]]:
-    """(state, semaphore, units taken by one run of all its words)."""
+    """(index of times, semaphore, units taken by one run of all these words)."""
     for sem, count, active in waits(rows):
-        yield from _totals(ranges.state[active], sem[active], count[active])
+        keys, inverse = np.unique(ranges.often[active] << 8 | sem[active], return_inverse=True)
+        sums = np.bincount(inverse, weights=count[active], minlength=len(keys))
+        for key, total in zip(keys.tolist(), sums.tolist(), strict=True):
+            yield key >> 8, key & 255, int(total)
 
 
-def _signal_totals(rows: Ints, ranges: Ranges) -> Iterator[tuple[int, int, int]]:
+def _signal_totals(rows: Ints, ranges: Ranges) -> Iterator[tuple[int, int, int, int]]:
+    """(index of times, code, value of the areg with its mask or -1, number of words)."""
     for code in signals(rows):
-        active = code != 0
-        yield from _totals(ranges.state[active], code[active], np.ones(active.sum(), np.int64))
-
-
-def _totals(state: Ints, value: Ints, weight: Ints) -> Iterator[tuple[int, int, int]]:
-    keys, inverse = np.unique(state << 16 | value, return_inverse=True)
-    sums = np.bincount(inverse, weights=weight, minlength=len(keys))
-    for key, total in zip(keys.tolist(), sums.tolist(), strict=True):
-        yield key >> 16, key & 0xFFFF, int(total)
-
-
-def _add_signals(  # noqa: PLR0913 - tables to fill and what to add
-    given: Ints,
-    unknown: NDArray[np.bool_],
-    group: Group,
-    ranges: Ranges,
-    entry: tuple[int, int, int],
-    sems: Semaphores,
-) -> None:
-    state, code, total = entry
-    times = ranges.times[state]
-    masked = code >> 13 in (Sig.CDMA_MASK, Sig.CORES_MASK)
-    areg = code >> 5 & 15
-    exact = not masked or ranges.low[state, areg] == ranges.high[state, areg]
-    mask = int(ranges.low[state, areg]) if masked and exact else -1
-    for i, unit in enumerate(group.units):
-        at = sems.targets(code, group.kind, unit, mask)
-        if times is None or not exact:
-            unknown[at] = True
-        else:
-            given[at] += times[i] * total
+        active = np.flatnonzero(code)
+        often, sent = ranges.often[active], code[active]
+        areg, state = sent >> 5 & 15, ranges.state[active]
+        low = ranges.low[state, areg]
+        known = (low == ranges.high[state, areg]) & np.isin(sent >> 13, _MASKED)
+        keys = np.stack([often, sent, np.where(known, low, -1)])
+        found, count = np.unique(keys, axis=1, return_counts=True)
+        for (times, value, mask), total in zip(found.T.tolist(), count.tolist(), strict=True):
+            yield times, value, mask, total

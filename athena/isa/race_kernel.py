@@ -7,6 +7,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from athena.isa.run_kernel import I_GROUP, I_SLOT, REMOTE
+
 # Columns of a footprint: memory, queue, write, base, blocks, block stride, rows, stride, row bytes.
 (
     F_MEMORY, F_QUEUE, F_WRITE, F_BASE, F_BLOCKS, F_BSTRIDE, F_ROWS, F_STRIDE, F_BYTES,
@@ -48,7 +50,17 @@ def overlap(a, b):
 
 
 @njit(cache=True)
-def ordered(first, end, other, other_end, queue, other_queue, pos, version, versions):
+def _knows(version, home, queue, info, versions, remote):
+    """Words of `queue` that a word of queue `home` with this clock knows to be complete."""
+    if info[home, I_GROUP] == info[queue, I_GROUP]:
+        return np.int64(versions[version, info[queue, I_SLOT]])
+    return np.int64(remote[versions[version, REMOTE], queue])
+
+
+@njit(cache=True)
+def ordered(
+    first, end, other, other_end, queue, other_queue, pos, version, info, versions, remote
+):  # fmt: skip
     """Whether every word of members[first:end] on `queue` is ordered with each of the others.
 
     Both lists ascend in pos. Gives -1 if so, else the first entry without order << 32 | the other.
@@ -56,9 +68,13 @@ def ordered(first, end, other, other_end, queue, other_queue, pos, version, vers
     j = other
     for i in range(first, end):
         # The others up to j - 1 do not know that word i is complete, so word i must know them.
-        while j < other_end and (versions[version[j], queue] < pos[i]):
+        while (
+            j < other_end
+            and _knows(version[j], other_queue, queue, info, versions, remote) < pos[i]
+        ):
             j += 1
-        if j > other and versions[version[i], other_queue] < pos[j - 1]:
+        known = _knows(version[i], queue, other_queue, info, versions, remote)
+        if j > other and known < pos[j - 1]:
             return i << 32 | j - 1
     return -1
 
@@ -79,7 +95,9 @@ def read_after_write(first, end, other, other_end, pos, known):
 
 
 @njit(cache=True)
-def find_race(prints, low, high, group_first, pos, version, known, versions, pipelined, left):
+def find_race(
+    prints, low, high, group_first, pos, version, known, info, versions, remote, pipelined, left
+):  # fmt: skip
     """The first race among footprints sorted by (memory, low byte).
 
     Footprint g covers bytes low[g] … high[g] - 1 and is touched by members group_first[g] …
@@ -113,7 +131,8 @@ def find_race(prints, low, high, group_first, pos, version, known, versions, pip
             else:
                 code = ordered(
                     group_first[a], group_first[a + 1], group_first[b], group_first[b + 1],
-                    prints[a, F_QUEUE], prints[b, F_QUEUE], pos, version, versions,
+                    prints[a, F_QUEUE], prints[b, F_QUEUE], pos, version, info, versions,
+                    remote,
                 )  # fmt: skip
             if code >= 0:
                 return a, b, np.int64(code)

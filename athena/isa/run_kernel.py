@@ -23,12 +23,19 @@ from athena.isa.fields import (
 from athena.isa.walk_kernel import AREG, DEPTH, PC, address_of, count_of, step
 
 # Columns of `info` [queues, …], fixed: kind, unit, cluster (-1: host), first semaphore, runs.
-I_KIND, I_UNIT, I_CLUSTER, I_SEM, I_RUN, I_RUN_END, I_LOCAL, INFO_COLUMNS = range(8)
+# whether L1 and ACC accesses are recorded, place in its group (the queues of a core, of a cluster's
+# DMA, or the host, which stand one after the other), first queue and end of the group.
+(
+    I_KIND, I_UNIT, I_CLUSTER, I_SEM, I_RUN, I_RUN_END, I_LOCAL, I_SLOT, I_GROUP, I_GROUP_END,
+    INFO_COLUMNS,
+) = range(11)  # fmt: skip
+GROUP_SLOTS = 4
+REMOTE = GROUP_SLOTS  # column of a version that names the version of what is known of other groups
 # Columns of `runs`: first word, section.
 R_WORD, R_SECTION = range(2)
 # Columns of `dyn` [queues, …]: run, number of the repeat, done, unit words issued, own words known
-# to be complete, version of the clock, clock changed since that version.
-D_RUN, D_REPEAT, D_DONE, D_POS, D_KNOWN, D_VERSION, D_DIRTY, DYN_COLUMNS = range(8)
+# to be complete, version of the clock, clock changed since that version, version of other groups.
+D_RUN, D_REPEAT, D_DONE, D_POS, D_KNOWN, D_VERSION, D_DIRTY, D_REMOTE, DYN_COLUMNS = range(9)
 # Columns of a record.
 (
     T_QUEUE, T_WORD, T_SECTION, T_REPEAT, T_POS, T_VERSION, T_KNOWN, T_COUNT, T_ADDRESS, T_MASK,
@@ -170,8 +177,8 @@ def run(
     queues = info.shape[0]
     idle = 0
     x = 0
+    moved = False
     while idle < queues:
-        moved = False
         while dyn[x, D_DONE] == 0 and x != frozen:
             first = runs[dyn[x, D_RUN], R_WORD]
             word = words[first + state[x, PC]]
@@ -199,47 +206,99 @@ def run(
                 _end(x, info, runs, run_aregs, repeats, state, dyn)
             else:
                 step(words, first, state[x], scalars[x])
-        idle = 0 if moved else idle + 1
-        x = x + 1 if x + 1 < queues else 0
+        # A group goes on until none of its queues can move, then the next group has its turn.
+        idle += 1
+        x += 1
+        if x == info[x - 1, I_GROUP_END]:
+            if moved:
+                idle = 0
+                x = info[x - 1, I_GROUP]
+            elif x == queues:
+                x = 0
+            moved = False
     return _status(dyn, frozen)
 
 
 @njit(cache=True)
-def _join(x, producer, version, own, clocks, versions, dyn):
-    """Queue x learns what a signal carries."""
-    changed = False
-    for q in range(clocks.shape[1]):
-        if versions[version, q] > clocks[x, q]:
-            clocks[x, q] = versions[version, q]
-            changed = True
-    if own > clocks[x, producer]:
-        clocks[x, producer] = own
-        changed = True
-    if clocks[x, x] > dyn[x, D_KNOWN]:
-        dyn[x, D_KNOWN] = clocks[x, x]
-    if changed:
-        dyn[x, D_DIRTY] = 1
+def _merge(x, wanted, made, info, clocks, remote, dyn):
+    """Queue x adds version `wanted` of other groups to what it knows; gives the versions made."""
+    mine = dyn[x, D_REMOTE]
+    if wanted == mine or wanted == 0:
+        return made
+    more, less = False, False
+    for q in range(remote.shape[1]):
+        if remote[wanted, q] > remote[mine, q]:
+            more = True
+        elif remote[wanted, q] < remote[mine, q]:
+            less = True
+    if not more:
+        return made
+    if less:
+        for q in range(remote.shape[1]):
+            remote[made, q] = max(remote[wanted, q], remote[mine, q])
+        wanted = made
+        made += 1
+    dyn[x, D_REMOTE] = wanted
+    dyn[x, D_DIRTY] = 1
+    for q in range(info[x, I_GROUP], info[x, I_GROUP_END]):
+        slot = info[q, I_SLOT]
+        clocks[x, slot] = max(clocks[x, slot], remote[wanted, q])
+    return made
+
+
+@njit(cache=True)
+def _join(x, producer, version, own, made, info, clocks, versions, remote, dyn):
+    """Queue x learns what a signal carries; gives the number of versions of other groups."""
+    if info[producer, I_GROUP] == info[x, I_GROUP]:
+        for slot in range(GROUP_SLOTS):
+            known = versions[version, slot]
+            if slot == info[producer, I_SLOT]:
+                known = max(known, own)
+            if known > clocks[x, slot]:
+                clocks[x, slot] = known
+                dyn[x, D_DIRTY] = 1
+        made = _merge(x, versions[version, REMOTE], made, info, clocks, remote, dyn)
+    else:
+        # What the producer knows of its own group is news of another group here.
+        new, extra = False, made
+        remote[extra, :] = remote[versions[version, REMOTE]]
+        for q in range(info[producer, I_GROUP], info[producer, I_GROUP_END]):
+            known = versions[version, info[q, I_SLOT]]
+            if q == producer:
+                known = max(known, own)
+            if known > remote[extra, q]:
+                remote[extra, q] = known
+                new = True
+        if new:
+            made += 1
+        else:
+            extra = versions[version, REMOTE]
+        made = _merge(x, extra, made, info, clocks, remote, dyn)
+    dyn[x, D_KNOWN] = max(dyn[x, D_KNOWN], clocks[x, info[x, I_SLOT]])
+    return made
 
 
 @njit(cache=True)
 def trace(
     words, info, scalars, runs, run_aregs, repeats, place, clusters, state, dyn, sems, left, out,
     pair_range, pair_column, pair_total, pair_first, pair_sent, log, taken, clocks, versions,
-    records, ahead_state, ahead_dyn, ahead_sems, ahead_sent, pair_of,
+    remote, records, ahead_state, ahead_dyn, ahead_sems, ahead_sent, pair_of,
 ):  # fmt: skip
-    """As `run`, with clocks and records. Gives (status, records, versions).
+    """As `run`, with clocks and records. Gives (status, records, versions, versions of others).
 
+    versions[v]: words known complete of each queue of the own group, and the row of `remote` with
+    those of all other queues.
     Producers of semaphore s are the pairs pair_range[s] … pair_range[s + 1] - 1; pair p is column
     pair_column[p], sends pair_total[p] signals in all, has sent pair_sent[p], and its k-th signal's
     clock (version, own words complete) is log[pair_first[p] + k]. taken[s]: units waited for, less
     the initial value.
     """
     queues = info.shape[0]
-    count, made = 0, 1
+    count, made, others = 0, 1, 1
     idle = 0
     x = 0
+    moved = False
     while idle < queues:
-        moved = False
         while dyn[x, D_DONE] == 0:
             at_run = dyn[x, D_RUN]
             first = runs[at_run, R_WORD]
@@ -247,8 +306,9 @@ def trace(
             if not _holds(word, sems, info[x, I_SEM]):
                 break
             full = count >= records.shape[0] or made + 1 >= versions.shape[0]
+            full = full or others + 2 * queues >= remote.shape[0]
             if left[L_STEPS] <= 0 or left[L_AHEAD] <= 0 or full:
-                return LIMIT, count, made
+                return LIMIT, count, made, others
             left[L_STEPS] -= 1
             moved = True
             # The clocks that the waits bring; the waiting word has not issued yet.
@@ -279,7 +339,7 @@ def trace(
                         ahead_state, ahead_dyn, ahead_sems, ahead_sent, s, x, left, L_AHEAD, out,
                     )  # fmt: skip
                     if left[L_AHEAD] <= 0:
-                        return LIMIT, count, made
+                        return LIMIT, count, made, others
                     total = 0
                     for p in range(begin, end):
                         total += pair_sent[p] + ahead_sent[0, pair_column[p]]
@@ -290,7 +350,10 @@ def trace(
                     k = need - (total - most)
                     if k >= 1:
                         entry = log[pair_first[p] + min(k, pair_sent[p]) - 1]
-                        _join(x, pair_column[p] // 2, entry[0], entry[1], clocks, versions, dyn)
+                        others = _join(
+                            x, pair_column[p] // 2, entry[0], entry[1], others, info, clocks,
+                            versions, remote, dyn,
+                        )  # fmt: skip
             for i in range(4):
                 sem, n = wait_of(word, i)
                 if n != 0:
@@ -301,7 +364,8 @@ def trace(
             if unit and kind in (_MATRIX, _VECTOR, _HOST):
                 dyn[x, D_KNOWN] = dyn[x, D_POS]
             if dyn[x, D_DIRTY] != 0:
-                versions[made, :] = clocks[x]
+                versions[made, :GROUP_SLOTS] = clocks[x]
+                versions[made, REMOTE] = dyn[x, D_REMOTE]
                 dyn[x, D_VERSION] = made
                 dyn[x, D_DIRTY] = 0
                 made += 1
@@ -335,7 +399,7 @@ def trace(
                         sems[s] += 1
                         p = pair_of[s, column]
                         if p < 0 or pair_sent[p] >= pair_total[p]:
-                            return LIMIT, count, made  # the counting run was cut short
+                            return LIMIT, count, made, others  # the counting run was cut short
                         log[pair_first[p] + pair_sent[p], 0] = dyn[x, D_VERSION]
                         log[pair_first[p] + pair_sent[p], 1] = own
                         pair_sent[p] += 1
@@ -343,6 +407,14 @@ def trace(
                 _end(x, info, runs, run_aregs, repeats, state, dyn)
             else:
                 step(words, first, state[x], scalars[x])
-        idle = 0 if moved else idle + 1
-        x = x + 1 if x + 1 < queues else 0
-    return _status(dyn, -1), count, made
+        # A group goes on until none of its queues can move, then the next group has its turn.
+        idle += 1
+        x += 1
+        if x == info[x - 1, I_GROUP_END]:
+            if moved:
+                idle = 0
+                x = info[x - 1, I_GROUP]
+            elif x == queues:
+                x = 0
+            moved = False
+    return _status(dyn, -1), count, made, others

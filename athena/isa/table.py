@@ -109,7 +109,8 @@ ROWS: tuple[WordRow, ...] = (
         meaning=(
             "q = S[scalar] div `div`, then q mod `mod` (if not 0). areg = imm + q * mult + "
             "areg[add]; with mode bit 0: "
-            "areg = (imm << (q * mult)) + areg[add]. 48-bit two's complement."
+            "areg = (imm shifted left by q * mult, right if that is negative) + areg[add]. "
+            "48-bit two's complement."
         ),
         cycles="18",
         counts="none",

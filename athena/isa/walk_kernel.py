@@ -69,7 +69,10 @@ def _seta(word, state, scalars):
     value = wrap48((word[P2] << 32) | (word[P1] & 0xFFFFFFFF))
     if word[MODE] & 1:
         shift = q * word[P3]
-        value = value << shift if 0 <= shift < 48 else 0
+        if shift >= 0:
+            value = value << shift if shift < 48 else 0
+        else:
+            value = value >> -shift if shift > -48 else 0
     else:
         value += q * word[P3]
     state[AREG + word[P0]] = wrap48(value + state[AREG + word[N2]])
