@@ -83,8 +83,7 @@ def _multi_head_type(attrs: m.MultiHeadAttentionAttrs, operands: Operands) -> Ty
             shapes.append(_heads3(part, attrs.num_heads))
         else:
             raise RuleError(f"packed {name} {list(part.shape)} is not supported")
-    past = optional(operands, 6)
-    total = shapes[0][1] + (past.shape[2] if past is not None and len(past.shape) == 4 else 0)
+    total = shapes[0][1] + _past_length(attrs, operands, batch, (size, shapes[1][2]))
     if shapes[0] != (batch, shapes[1][1], size) or shapes[1][0] != batch:
         raise RuleError(f"{list(query.shape)}, {list(key.shape)}, {list(value.shape)} do not fit")
     dtype, heads = same_dtype([query, key, value]), attrs.num_heads
@@ -94,6 +93,23 @@ def _multi_head_type(attrs: m.MultiHeadAttentionAttrs, operands: Operands) -> Ty
         checked(dtype, (batch, heads, total, shapes[1][2])),
         checked(dtype, (batch, heads, rows, total)),
     )
+
+
+def _past_length(
+    attrs: m.MultiHeadAttentionAttrs, operands: Operands, batch: int, sizes: tuple[int, int]
+) -> int:
+    """Rows of past_key and past_value [batch, heads, past, size], 0 without them."""
+    length = 0
+    for index, size in zip((6, 7), sizes, strict=True):
+        past = optional(operands, index)
+        if (past is None) != (optional(operands, 6) is None):
+            raise RuleError("past_key and past_value come together")
+        if past is None:
+            continue
+        length = past.shape[2] if index == 6 and len(past.shape) == 4 else length
+        if past.shape != (batch, attrs.num_heads, length, size):
+            raise RuleError(f"input {index} {list(past.shape)} does not fit")
+    return length
 
 
 def _multi_head(attrs: m.MultiHeadAttentionAttrs, arrays: Arrays) -> tuple[Array, ...]:
@@ -208,8 +224,12 @@ def _grouped_sizes(attrs: m.GroupQueryAttentionAttrs, operands: Operands) -> tup
     if attrs.kv_num_heads < 1 or attrs.num_heads % attrs.kv_num_heads:
         raise RuleError(f"{attrs.num_heads} query heads over {attrs.kv_num_heads} key heads")
     batch, rows, size = _heads3(query, heads)
-    if key is not None and key.shape != (batch, rows, attrs.kv_num_heads * size):
-        raise RuleError(f"key {list(key.shape)} does not fit query {list(query.shape)}")
+    for index in (1, 2):
+        part = optional(operands, index)
+        if packed == (part is not None):
+            raise RuleError("key and value come together")
+        if part is not None and part.shape != (batch, rows, attrs.kv_num_heads * size):
+            raise RuleError(f"input {index} {list(part.shape)} does not fit {list(query.shape)}")
     return batch, rows, size
 
 
@@ -225,6 +245,8 @@ def _grouped_type(attrs: m.GroupQueryAttentionAttrs, operands: Operands) -> Type
         capacity = past.shape[2] if len(past.shape) == 4 else -1
         if past.shape != (batch, attrs.kv_num_heads, capacity, size):
             raise RuleError(f"past_key {list(past.shape)} does not fit")
+        if operand(operands, 4).shape != past.shape:
+            raise RuleError("past_key and past_value differ in shape")
     cache = (batch, attrs.kv_num_heads, max(total, capacity), size)
     dtype = operand(operands, 0).dtype
     return (
