@@ -152,7 +152,14 @@ def memory_arrays(chip: Chip, parameters: Array) -> tuple[Array, ...]:
                 routes[row, e, 0] = len(links)
                 routes[row, e, 1 : 1 + len(links)] = links
     shares = np.zeros((len(edges), at.E_SIZE), np.int64)
-    return np.zeros(7 * clusters, np.int64), channels, banks, shares, routes, np.zeros(4 * clusters, np.int64)
+    return (
+        np.zeros(7 * clusters, np.int64),
+        channels,
+        banks,
+        shares,
+        routes,
+        np.zeros(4 * clusters, np.int64),
+    )
 
 
 def host_seconds(call: HostCall, chip: Chip) -> tuple[float, float, float]:
@@ -162,7 +169,10 @@ def host_seconds(call: HostCall, chip: Chip) -> tuple[float, float, float]:
     low, central, high = (
         host.call_latency_us[i] * 1e-6
         + link_s
-        + max(call.flops / (host.gflops[2 - i] * 1e9), call.bytes / (host.memory_gbytes_per_s[2 - i] * 1e9))
+        + max(
+            call.flops / (host.gflops[2 - i] * 1e9),
+            call.bytes / (host.memory_gbytes_per_s[2 - i] * 1e9),
+        )
         for i in range(3)
     )
     return low, central, high

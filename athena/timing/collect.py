@@ -37,7 +37,10 @@ def collect(state: State, program: Program, chip: Chip) -> Timeline:
         cycles=cycles,
         clock_hz=chip.clock_hz,
         counts=_counts(state),
-        units=tuple(_unit(state.queues(), kind, table.first[kind], table.count[kind], cycles) for kind in Queue),
+        units=tuple(
+            _unit(state.queues(), kind, table.first[kind], table.count[kind], cycles)
+            for kind in Queue
+        ),
         nodes=_nodes(state),
         events=int(state.m[at.G_EVENTS]),
         exact=True,
@@ -76,7 +79,8 @@ def _counts(state: State) -> ActionCounts:
 def _unit(q: Array, kind: Queue, first: int, count: int, cycles: int) -> UnitUse:
     rows = q[first : first + count]
     busy, sem, port, fetch = (
-        float(rows[:, column].sum()) / count for column in (at.BUSY, at.STALL_SEM, at.STALL_PORT, at.STALL_FETCH)
+        float(rows[:, column].sum()) / count
+        for column in (at.BUSY, at.STALL_SEM, at.STALL_PORT, at.STALL_FETCH)
     )
     return UnitUse(
         queue=kind,

@@ -23,7 +23,12 @@ LISTED_QUEUES = 8
 
 
 def simulate(
-    program: Program, chip: Chip, *, trace: bool = False, exact: bool = True, max_events: int = MAX_EVENTS
+    program: Program,
+    chip: Chip,
+    *,
+    trace: bool = False,
+    exact: bool = True,
+    max_events: int = MAX_EVENTS,
 ) -> Timeline:
     """Cycles, action counts, use of units and times of nodes of one execution of `program` on `chip`.
 
@@ -84,8 +89,13 @@ def _fault(state: State, program: Program, chip: Chip) -> AthenaError:
         unit, sem = divmod(int(state.m[at.G_FAULT_ARG]), CORE_SEMS)
         owner = f"core {unit}" if unit < chip.cores else f"cluster {unit - chip.cores}"
         owner = "the chip" if unit == chip.cores + chip.clusters else owner
-        return FaultError(f"{text}: semaphore {sem} of {owner}, around cycle {cycle}", where=f"program '{program.name}'")
-    return FaultError(f"{text}, around cycle {cycle}", where=f"program '{program.name}': {_place(state, x, chip)}")
+        return FaultError(
+            f"{text}: semaphore {sem} of {owner}, around cycle {cycle}",
+            where=f"program '{program.name}'",
+        )
+    return FaultError(
+        f"{text}, around cycle {cycle}", where=f"program '{program.name}': {_place(state, x, chip)}"
+    )
 
 
 def _waits(state: State, x: int) -> str:
@@ -103,9 +113,13 @@ def _waits(state: State, x: int) -> str:
 def _deadlock(state: State, program: Program, chip: Chip) -> DeadlockError:
     q = state.queues()
     blocked = np.flatnonzero((q[:, at.DONE] == 0) & (q[:, at.RUN] < q[:, at.RUN_END]))
-    lines = [f"{_place(state, int(x), chip)}: {_waits(state, int(x))}" for x in blocked[:LISTED_QUEUES]]
+    lines = [
+        f"{_place(state, int(x), chip)}: {_waits(state, int(x))}" for x in blocked[:LISTED_QUEUES]
+    ]
     more = f" … and {len(blocked) - LISTED_QUEUES} more" if len(blocked) > LISTED_QUEUES else ""
     return DeadlockError(
-        f"{len(blocked)} queues wait for ever after cycle {int(state.m[at.G_LAST])}: " + " | ".join(lines) + more,
+        f"{len(blocked)} queues wait for ever after cycle {int(state.m[at.G_LAST])}: "
+        + " | ".join(lines)
+        + more,
         where=f"program '{program.name}'",
     )

@@ -6,8 +6,6 @@ Events of one cycle run in the order: completions, arriving signals, granules, t
 
 from __future__ import annotations
 
-from numba import int64, njit
-
 from athena.isa.cycles import SETA_CYCLES
 from athena.isa.fields import (
     OP,
@@ -24,6 +22,7 @@ from athena.timing.event_kernel import (
     settle,
     try_at,
 )
+from athena.timing.jit import kernel
 from athena.timing.layout import (
     AVAIL,
     C_CALLS,
@@ -133,12 +132,12 @@ END, SYNC, LOOP, SETA, CALL = int(Op.END), int(Op.SYNC), int(Op.LOOP), int(Op.SE
 MATRIX, VECTOR, HOST = int(Queue.MATRIX), int(Queue.VECTOR), int(Queue.HOST)
 
 
-@njit(cache=True)
+@kernel("b1(i8)")
 def _is_control(op):
     return op == SYNC or op == LOOP or op == SETA or op == END
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8[:,::1],i8[:,::1],i8,i8,i8)")
 def _note(m, w, trace, i, p, time):
     """Book the issue of word i in the trace. Returns the row, -1 if there is no trace."""
     row = -1
@@ -152,7 +151,7 @@ def _note(m, w, trace, i, p, time):
     return row
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8[::1],i8[:,::1],i8[:,::1],i8,i8,i8)")
 def _control(heap, m, w, trace, i, p, time):
     """Issue SYNC, LOOP, SETA or END at `time`. Returns a fault code."""
     op = w[i, OP]
@@ -186,7 +185,7 @@ def _control(heap, m, w, trace, i, p, time):
     return fault
 
 
-@njit(cache=True)
+@kernel("b1(i8[::1],i8[::1],i8,i8)")
 def _unit_blocks(heap, m, p, time):
     """Whether the unit cannot take a word now; if so the queue is woken when it can."""
     kind = m[p + KIND]
@@ -202,7 +201,7 @@ def _unit_blocks(heap, m, p, time):
     return False
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8)")
 def _book(m, node):
     """Add the planned word's action counts to the totals and to its node."""
     for k in range(COUNTS):
@@ -211,7 +210,7 @@ def _book(m, node):
     m[node + NODE_L2] += m[D_COUNTS + N_L2R] + m[D_COUNTS + N_L2W]
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8,i8)")
 def _closed_form(m, p, time):
     """Completion of a word whose time is known at issue; sets when the unit takes the next word."""
     kind, beats, last = m[p + KIND], m[D_CYCLES], m[p + LAST]
@@ -226,7 +225,7 @@ def _closed_form(m, p, time):
     return max(time + beats + m[D_LATENCY], last + beats)
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8[:,::1],i8,i8)")
 def _demand(m, w, i, p):
     """Plan word i. Returns a fault code."""
     if m[p + KIND] != HOST:
@@ -246,7 +245,7 @@ def _demand(m, w, i, p):
     return FAULT_NONE
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8[::1],i8[:,::1],i8[:,::1],i8,i8)")
 def _attempt(heap, m, w, trace, p, time):
     """Queue p tries to issue its head at `time`. Returns a fault code."""
     m[p + TRY_AT] = -1
@@ -291,7 +290,7 @@ def _attempt(heap, m, w, trace, p, time):
     return fault
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8[::1],i8,i8)")
 def _signal(heap, m, number, time):
     """A signal arrives at a semaphore. Returns a fault code."""
     place = m[SEMS_AT] + number * S_SIZE
@@ -305,7 +304,7 @@ def _signal(heap, m, number, time):
     return FAULT_NONE
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8[::1],i8[:,::1],i8,i8)")
 def _granule(heap, m, trace, p, time):
     """The next granule of the queue's transfer."""
     done = inject(heap, m, p, time)
@@ -316,7 +315,7 @@ def _granule(heap, m, trace, p, time):
             try_at(heap, m, p, max(time, m[p + READY]))
 
 
-@njit(int64(int64, int64[::1], int64[::1], int64[:, ::1], int64[:, ::1]), cache=True)
+@kernel("i8(i8,i8[::1],i8[::1],i8[:,::1],i8[:,::1])")
 def run(stop, heap, m, w, trace):
     """Process events until `stop` events, the end, a fault, or an array that must grow. Returns the status."""
     room = 8 * (m[C_CORES] + m[C_CLUSTERS]) + 64

@@ -5,8 +5,6 @@ In:  the engine's arrays (`athena.timing.layout`). Out: the same, changed in pla
 
 from __future__ import annotations
 
-from numba import njit
-
 from athena.isa.fields import (
     CHIP_SEMS,
     CLUSTER_SEMS,
@@ -16,6 +14,7 @@ from athena.isa.fields import (
     Queue,
     Sig,
 )
+from athena.timing.jit import kernel
 from athena.timing.layout import (
     ACCOUNTED,
     BUSY,
@@ -54,13 +53,18 @@ from athena.timing.layout import (
 if not CORE_SEMS == CLUSTER_SEMS == CHIP_SEMS:
     raise AssertionError("semaphores are numbered as unit * CORE_SEMS + semaphore")
 
-SELF, CORES_OF_CLUSTER, CDMA, ALL_CORES = int(Sig.SELF), int(Sig.CORES_OF_CLUSTER), int(Sig.CDMA), int(Sig.ALL_CORES)
+SELF, CORES_OF_CLUSTER, CDMA, ALL_CORES = (
+    int(Sig.SELF),
+    int(Sig.CORES_OF_CLUSTER),
+    int(Sig.CDMA),
+    int(Sig.ALL_CORES),
+)
 MASK_BITS = 48  # bits of an areg: masks name clusters 0 to 47
 CDMA_IN = int(Queue.CDMA_IN)
 CDMA_MASK, CORES_MASK, CHIP = int(Sig.CDMA_MASK), int(Sig.CORES_MASK), int(Sig.CHIP)
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8[::1],i8,i8,i8)")
 def push(heap, m, time, phase, payload):
     """Add an event; the caller has made sure that there is room."""
     key = time << TIME_SHIFT | phase << PHASE_SHIFT | payload
@@ -76,7 +80,7 @@ def push(heap, m, time, phase, payload):
     heap[at] = key
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8[::1])")
 def pop(heap, m):
     """Take the earliest event off the 4-ary heap."""
     top = heap[0]
@@ -103,7 +107,7 @@ def pop(heap, m):
     return top
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8[::1],i8,i8)")
 def try_at(heap, m, p, time):
     """Let the queue try to issue its head at `time`; at most one try a queue is pending."""
     if m[p + TRY_AT] < 0:
@@ -111,7 +115,7 @@ def try_at(heap, m, p, time):
         push(heap, m, time, PHASE_TRY, m[p + NUMBER])
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8,i8)")
 def settle(m, p, time):
     """Book the time since the last booking as busy or as a stall with the reason that held since then."""
     since = m[p + ACCOUNTED]
@@ -134,14 +138,14 @@ def settle(m, p, time):
         m[p + STALL_PORT] += time - since
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8,i8)")
 def hops(m, a, b):
     """Mesh links between clusters a and b by XY routing."""
     cols = m[C_MESH_COLS]
     return abs(a // cols - b // cols) + abs(a % cols - b % cols)
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8[::1],i8,i8,i8,i8,i8)")
 def _to_cores(heap, m, origin, cluster, mask, time, sem):
     """Signal the cores of a cluster whose bit is set in `mask`."""
     size = m[C_CLUSTER_CORES]
@@ -152,7 +156,7 @@ def _to_cores(heap, m, origin, cluster, mask, time, sem):
             push(heap, m, at, PHASE_SIGNAL, core * CORE_SEMS + sem)
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8[::1],i8,i8,i8,i8)")
 def send(heap, m, p, code, mask, time):
     """Put the arrivals of one signal, sent at `time` by the queue, on the heap. `mask`: value of the areg that its target names."""
     kind = code >> 13
@@ -179,7 +183,7 @@ def send(heap, m, p, code, mask, time):
         push(heap, m, at, PHASE_SIGNAL, (m[C_CORES] + clusters) * CORE_SEMS + sem)
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8,i8)")
 def scalar(m, p, which):
     """Launch scalar S[which] as queue p sees it."""
     if which == S_CORE:

@@ -10,11 +10,10 @@ reorders around bank conflicts); a bank is busy from activation to the end of th
 
 from __future__ import annotations
 
-from numba import njit
-
 from athena.timing.event_kernel import (
     push,
 )
+from athena.timing.jit import kernel
 from athena.timing.layout import (
     ATOM_BYTES,
     B_FREE,
@@ -114,7 +113,7 @@ MASK_BITS = 48  # bits of an areg: masks name clusters 0 to 47
 SPREAD = 0x9E3779B1  # odd multiplier that stands for the row numbers of a COPYX, which timing does not know
 
 
-@njit(cache=True)
+@kernel("i8(i8,i8)")
 def cost(size, rate):
     """Ticks that `size` bytes take at a server of `rate`."""
     if size > 1 << 24 or rate > 1 << 36:
@@ -122,7 +121,7 @@ def cost(size, rate):
     return size * rate >> RATE_SHIFT
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8,i8,i8)")
 def book(m, server, arrive, ticks):
     """Book `ticks` at a server from `arrive` on; returns when they end."""
     place = m[SERVERS_AT] + server
@@ -131,7 +130,7 @@ def book(m, server, arrive, ticks):
     return end
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8)")
 def channel_of(m, chunk):
     """Channel of an interleave chunk: its low address bits XOR the folded higher ones (a rotation if channels is no power of two)."""
     channels = m[C_CHANNELS]
@@ -148,7 +147,7 @@ def channel_of(m, chunk):
     return (chunk + fold) % channels
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8,i8,i8)")
 def after_refresh(m, phase, start, work):
     """When `work` ticks begun at `start` end, if refresh windows block the channel every interval, first at `phase`."""
     every, blocked = m[C_REFRESH_EVERY], m[C_REFRESH]
@@ -166,7 +165,7 @@ def after_refresh(m, phase, start, work):
     return base + periods * every + blocked + rest
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8,i8,i8,b1)")
 def _bus(m, ch, arrive, size, write):
     """Book a channel's data bus; a batch of writes between reads turns it around twice."""
     channel = m[CHANNELS_AT] + ch * CH_SIZE
@@ -186,7 +185,7 @@ def _bus(m, ch, arrive, size, write):
     return end
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8,i8,i8,i8,i8,b1)")
 def _share(m, ch, chunk, offset, size, arrive, write):
     """Book `size` bytes in one channel, starting at byte `offset` of interleave chunk `chunk`."""
     padded = -(-(offset % ATOM_BYTES + size) // ATOM_BYTES) * ATOM_BYTES
@@ -208,7 +207,7 @@ def _share(m, ch, chunk, offset, size, arrive, write):
     m[edge + E_FINISH] = max(m[edge + E_FINISH], end)
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8,i8,i8,b1)")
 def _piece(m, at, size, arrive, write):
     """Book a contiguous piece of memory, each channel for its share."""
     interleave, count = m[C_INTERLEAVE], m[C_CHANNELS]
@@ -231,7 +230,7 @@ def _piece(m, at, size, arrive, write):
         _share(m, channel_of(m, chunk), chunk, 0, part, arrive, write)
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8,i8,i8,i8,b1)")
 def _scattered(m, pieces, piece, size, arrive, write):
     """Book many small pieces: spread evenly over channels and banks, a row miss each."""
     count = m[C_CHANNELS]
@@ -246,7 +245,7 @@ def _scattered(m, pieces, piece, size, arrive, write):
         m[edge + E_FINISH] = max(m[edge + E_FINISH], max(end, arrive + m[C_MISS] + rows_ticks))
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8,i8,i8,i8,b1)")
 def _channels(m, p, pos, size, arrive, write):
     """Book the HBM side of bytes [pos, pos + size) of the queue's transfer."""
     row, rows, table = m[p + M_ROW], m[p + M_ROWS], m[p + M_TABLE]
@@ -261,19 +260,24 @@ def _channels(m, p, pos, size, arrive, write):
         if table > 0:
             at = m[p + M_ADDR] + number * SPREAD % table * m[p + M_PITCH] + offset
         else:
-            at = m[p + M_ADDR] + number // rows * m[p + M_BSTRIDE] + number % rows * m[p + M_STRIDE] + offset
+            at = (
+                m[p + M_ADDR]
+                + number // rows * m[p + M_BSTRIDE]
+                + number % rows * m[p + M_STRIDE]
+                + offset
+            )
         _piece(m, at, part, arrive, write)
         pos += part
         size -= part
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8,i8)")
 def _route(m, row, edge):
     """Place of a route: its length, then its links."""
     return m[ROUTES_AT] + (row * m[C_EDGES] + edge) * m[C_ROUTE]
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8,i8,i8)")
 def _tree(m, edge, mask, arrive):
     """Book the links of a multicast from one memory edge: each link of the union of the routes carries the bytes once."""
     clusters = m[C_CLUSTERS]
@@ -298,7 +302,7 @@ def _tree(m, edge, mask, arrive):
     return end
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8,i8,i8)")
 def _links(m, edge, route, arrive):
     """Book the links between one memory edge and a cluster; returns the finish at the far end."""
     share = m[EDGES_AT] + edge * E_SIZE
@@ -312,7 +316,7 @@ def _links(m, edge, route, arrive):
     return end + length * m[C_HOP] * TICKS
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8,i8,i8)")
 def _memory(m, p, size, at):
     """Book memory, mesh and cluster ports for a granule injected at tick `at`; returns when its bytes are visible."""
     write = m[p + M_DIR] == DIR_WRITE
@@ -343,7 +347,21 @@ def _memory(m, p, size, at):
     return end + m[C_HBM_LATENCY] * TICKS - request
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8,i8)")
+def _make_room(m, p, size):
+    """Delay the next granule until the bytes that the queue has outstanding leave room for it."""
+    ring = m[C_RING]
+    while m[p + WIN_COUNT] > 0 and (
+        m[p + WIN_BYTES] > m[p + WIN_LIMIT] + size or m[p + WIN_COUNT] == ring
+    ):
+        head = m[p + WIN_HEAD]
+        m[p + INJ_AT] = max(m[p + INJ_AT], m[m[p + WINDOW] + head * W_SIZE + W_FINISH])
+        m[p + WIN_BYTES] -= m[m[p + WINDOW] + head * W_SIZE + W_BYTES]
+        m[p + WIN_HEAD] = (head + 1) % ring
+        m[p + WIN_COUNT] -= 1
+
+
+@kernel("void(i8[::1],i8,i8)")
 def begin_transfer(m, p, time):
     """Load the demand D_… of a word into its queue's injector, contiguous rows and blocks merged."""
     size, row, rows = m[D_BYTES], m[D_ROW], m[D_ROWS]
@@ -365,19 +383,7 @@ def begin_transfer(m, p, time):
     _make_room(m, p, min(size, m[p + INJ_SIZE]))
 
 
-@njit(cache=True)
-def _make_room(m, p, size):
-    """Delay the next granule until the bytes that the queue has outstanding leave room for it."""
-    ring = m[C_RING]
-    while m[p + WIN_COUNT] > 0 and (m[p + WIN_BYTES] > m[p + WIN_LIMIT] + size or m[p + WIN_COUNT] == ring):
-        head = m[p + WIN_HEAD]
-        m[p + INJ_AT] = max(m[p + INJ_AT], m[m[p + WINDOW] + head * W_SIZE + W_FINISH])
-        m[p + WIN_BYTES] -= m[m[p + WINDOW] + head * W_SIZE + W_BYTES]
-        m[p + WIN_HEAD] = (head + 1) % ring
-        m[p + WIN_COUNT] -= 1
-
-
-@njit(cache=True)
+@kernel("i8(i8[::1],i8[::1],i8,i8)")
 def inject(heap, m, p, time):
     """Inject the next granule of the queue if its time has come, else schedule it. Returns the word's completion, -1 if not known yet."""
     at = m[p + INJ_AT]
@@ -412,7 +418,7 @@ def inject(heap, m, p, time):
     return max(-(-m[p + INJ_FINISH] // TICKS), m[p + LAST])
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8)")
 def count_fixed(m, p):
     """With fixed-latency memory: mean hops over the memory edges, and the time that the bytes take at full bandwidth."""
     total = 0

@@ -6,7 +6,6 @@ Out: m[...], the demand of the word: port masks, service time, transfer, counts;
 
 from __future__ import annotations
 
-from numba import njit
 from numba.extending import register_jitable
 
 from athena.isa import cycles as law
@@ -52,6 +51,7 @@ from athena.isa.fields import (
 from athena.timing.event_kernel import (
     scalar,
 )
+from athena.timing.jit import kernel
 from athena.timing.layout import (
     AREG,
     BASE,
@@ -117,14 +117,23 @@ from athena.timing.layout import (
     WRITE,
 )
 
-for _function in (law.ceil_div, law.matmul_cycles, law.copy_beats, law.tree_levels, law.vec_cycles, law.vperm_cycles):
+for _function in (
+    law.ceil_div,
+    law.matmul_cycles,
+    law.copy_beats,
+    law.tree_levels,
+    law.vec_cycles,
+    law.vperm_cycles,
+):
     register_jitable(_function)
 register_jitable(law.vgather_cycles)
 ceil_div, matmul_cycles, copy_beats = law.ceil_div, law.matmul_cycles, law.copy_beats
 vec_cycles, vperm_cycles, vgather_cycles = law.vec_cycles, law.vperm_cycles, law.vgather_cycles
 
 L1, ACC, L2, HBM_LAST = int(Seg.L1), int(Seg.ACC), int(Seg.L2), int(Seg.HOST)
-NONE, F32, BF16, F16, I8, U8, I32 = (int(t) for t in (Dt.NONE, Dt.F32, Dt.BF16, Dt.F16, Dt.I8, Dt.U8, Dt.I32))
+NONE, F32, BF16, F16, I8, U8, I32 = (
+    int(t) for t in (Dt.NONE, Dt.F32, Dt.BF16, Dt.F16, Dt.I8, Dt.U8, Dt.I32)
+)
 K_NONE, K_FULL, K_ROW, K_COL, K_SCALAR, K_IMM = (int(kind) for kind in Kind)
 LOAD, STORE, MATRIX, CDMA_IN, CDMA_OUT = (
     int(Queue.LOAD), int(Queue.STORE), int(Queue.MATRIX), int(Queue.CDMA_IN), int(Queue.CDMA_OUT),
@@ -141,7 +150,7 @@ SIZE_LIMIT = 1 << 60
 MASK_BITS = 48  # bits of an areg: masks name clusters 0 to 47
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8[:,::1],i8,i8,i8)")
 def count(m, w, i, p, which):
     """Count field n0, n1 or n2 after its clip."""
     n = w[i, N0 + which]
@@ -152,13 +161,15 @@ def count(m, w, i, p, which):
     return n
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8[:,::1],i8,i8,i8)")
 def address(m, w, i, at, p):
     """Address of the operand whose first column is `at`."""
-    return m[p + BASE + w[i, at]] + m[p + AREG + w[i, at + AREG_A - SEG_A]] + w[i, at + IMM_A - SEG_A]
+    return (
+        m[p + BASE + w[i, at]] + m[p + AREG + w[i, at + AREG_A - SEG_A]] + w[i, at + IMM_A - SEG_A]
+    )
 
 
-@njit(cache=True)
+@kernel("i8(i8)")
 def dt_bytes(dt):
     """Bytes of an element."""
     if dt == F32 or dt == I32:
@@ -168,7 +179,7 @@ def dt_bytes(dt):
     return 1 if dt == I8 or dt == U8 else 0
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8,i8,i8,i8)")
 def touch(m, segment, low, size, side):
     """Reserve the ports of the banks of [low, low + size) in L1 or ACC; returns the bank of the first byte."""
     if segment == L1:
@@ -189,7 +200,7 @@ def touch(m, segment, low, size, side):
     return first if segment == L1 else 64 + first
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8[:,::1],i8,i8,i8,i8,i8)")
 def _matmul(m, w, i, p, height, n, k):
     """MATMUL of [height, k] by [k, n]."""
     mode, dt = w[i, MODE], w[i, DT_A]
@@ -205,7 +216,13 @@ def _matmul(m, w, i, p, height, n, k):
         return
     rows, cols = m[C_ROWS], m[C_COLS]
     if k > 0:
-        touch(m, w[i, SEG_A], address(m, w, i, SEG_A, p), (height - 1) * w[i, STRIDE_A] + k * size_a, READ)
+        touch(
+            m,
+            w[i, SEG_A],
+            address(m, w, i, SEG_A, p),
+            (height - 1) * w[i, STRIDE_A] + k * size_a,
+            READ,
+        )
         stored, width = (n, k) if mode & MODE_B_TRANS else (k, n)
         span = (stored - 1) * w[i, STRIDE_B] + width * size_b
         touch(m, w[i, SEG_B], address(m, w, i, SEG_B, p), span, READ)
@@ -227,13 +244,13 @@ def _matmul(m, w, i, p, height, n, k):
     m[D_COUNTS + N_ACW] = height * n * 4 * max(k_tiles, 1)
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8,i8)")
 def _local_read(m, segment, size):
     """Count bytes read from L1 or ACC."""
     m[D_COUNTS + (N_L1R if segment == L1 else N_ACR)] += size
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8[:,::1],i8,i8,i8,i8,i8,i8,i8)")
 def _side_operand(m, w, i, p, at, size, kind, rows, cols):
     """Operand b or c of VEC; returns the bank of its first byte, or -1 if it is not in memory."""
     if kind == K_NONE or kind == K_IMM:
@@ -252,7 +269,7 @@ def _side_operand(m, w, i, p, at, size, kind, rows, cols):
     return touch(m, segment, address(m, w, i, at, p), span, READ)
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8[:,::1],i8,i8,i8,i8)")
 def _vec(m, w, i, p, rows, cols):
     """VEC."""
     steps, kinds, mode = w[i, P0], w[i, P1], w[i, MODE]
@@ -288,14 +305,16 @@ def _vec(m, w, i, p, rows, cols):
             passes = max(passes, 2)
         if result != (I32 if mode & MODE_VEC_INT else F32):
             m[D_COUNTS + N_CAST] = elements
-    alus = ((steps & 255) != 0) + ((steps >> 16 & 255) != 0) + (red != RED_NONE) + (red == RED_SUMSQ)
+    alus = (
+        ((steps & 255) != 0) + ((steps >> 16 & 255) != 0) + (red != RED_NONE) + (red == RED_SUMSQ)
+    )
     m[D_COUNTS + N_ALU] = elements * alus
     if steps >> 8 & 255 != LUT_NONE:
         m[D_COUNTS + N_LUT] = elements
     m[D_CYCLES] = vec_cycles(rows, cols, m[C_LANES], m[C_STARTUP], passes, red != RED_NONE)
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8[:,::1],i8,i8,i8,i8,i8)")
 def _permute(m, w, i, p, rows, cols, limit):
     """VPERM and VGATHER."""
     size = dt_bytes(w[i, DT_A])
@@ -321,7 +340,7 @@ def _permute(m, w, i, p, rows, cols, limit):
     m[D_COUNTS + (N_L1W if w[i, SEG_D] == L1 else N_ACW)] += rows * cols * size
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8[:,::1],i8,i8,i8,i8,i8,i8,i8,i8)")
 def _far(m, w, i, at, p, span, block_span, volume, copies, direction):
     """The L2 or HBM side of a transfer. `span`: bytes from first to last of a block, `block_span`: of block starts (signed)."""
     segment, start = w[i, at], address(m, w, i, at, p)
@@ -345,7 +364,7 @@ def _far(m, w, i, at, p, span, block_span, volume, copies, direction):
         m[D_FAULT] = FAULT_SEGMENT
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8[:,::1],i8,i8,i8,i8,i8,i8,i8)")
 def _near(m, w, i, at, p, span, block_span, volume, side):
     """The L1 side of a transfer."""
     start = address(m, w, i, at, p)
@@ -357,7 +376,7 @@ def _near(m, w, i, at, p, span, block_span, volume, side):
     m[D_COUNTS + (N_L1R if side == READ else N_L1W)] += volume
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8[:,::1],i8,i8,i8,i8,i8,i8)")
 def _copy(m, w, i, p, blocks, rows, row, copies):
     """COPY, MCAST (copies > 1 slices), and FILL."""
     kind, op = m[p + KIND], w[i, OP]
@@ -385,7 +404,7 @@ def _copy(m, w, i, p, blocks, rows, row, copies):
         m[D_FAULT] = FAULT_SEGMENT
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8[:,::1],i8,i8,i8,i8)")
 def _copyx(m, w, i, p, rows, row):
     """COPYX."""
     limit, pitch, volume = w[i, N0], w[i, P0], rows * row
@@ -403,7 +422,7 @@ def _copyx(m, w, i, p, rows, row):
     m[D_TABLE], m[D_PITCH] = limit, pitch
 
 
-@njit(cache=True)
+@kernel("i8(i8,i8)")
 def popcount(mask, bits):
     """Set bits among the lowest `bits`."""
     total = 0
@@ -412,7 +431,7 @@ def popcount(mask, bits):
     return total
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8[:,::1],i8,i8,i8,i8,i8)")
 def _transfer(m, w, i, p, blocks, rows, row):
     """Words of the DMA queues."""
     kind, op = m[p + KIND], w[i, OP]
@@ -433,7 +452,7 @@ def _transfer(m, w, i, p, blocks, rows, row):
         m[D_FAULT] = FAULT_OP
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8[:,::1],i8,i8)")
 def plan(m, w, i, p):
     """Fill D_… for unit word i at the head of queue p (HOST words excepted)."""
     for place in range(D_AT, D_END):

@@ -5,8 +5,6 @@ In:  the engine's arrays (`athena.timing.layout`). Out: the same, changed in pla
 
 from __future__ import annotations
 
-from numba import njit
-
 from athena.isa.fields import (
     LOOP_DEPTH,
     MODE,
@@ -34,6 +32,7 @@ from athena.timing.event_kernel import (
     settle,
     try_at,
 )
+from athena.timing.jit import kernel
 from athena.timing.layout import (
     AREG,
     AREGS,
@@ -128,13 +127,13 @@ CORES_MASK, CDMA_MASK = int(Sig.CORES_MASK), int(Sig.CDMA_MASK)
 AREG_BITS = 48
 
 
-@njit(cache=True)
+@kernel("i8(i8)")
 def wrap(value):
     """48-bit two's complement."""
     return (value << (64 - AREG_BITS)) >> (64 - AREG_BITS)
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8,i8)")
 def fetch_to(m, p, word):
     """Availability of `word`, by the recurrence over all words up to it."""
     at, avail = m[p + FETCHED], m[p + AVAIL]
@@ -147,7 +146,7 @@ def fetch_to(m, p, word):
     m[p + FETCHED], m[p + AVAIL] = at, avail
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8,i8,i8,i8)")
 def release(m, p, first, end, time):
     """Words [first, end) leave the FIFO at `time`; the slots are reused, so their availability must be known before."""
     fetch_to(m, p, end - 1)
@@ -156,7 +155,7 @@ def release(m, p, first, end, time):
         m[released + word % fifo] = time
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8,i8)")
 def start_run(m, p, time):
     """Begin the current repeat of the current run at `time`: fetch restarts, registers are set."""
     run = m[RUNS_AT] + m[m[ORDER_AT] + m[p + RUN]] * RUN_SIZE
@@ -169,7 +168,7 @@ def start_run(m, p, time):
         m[p + BASE + i] = m[run + RUN_BASE + i] + m[p + REPEAT] * m[run + RUN_STRIDE + i]
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8,i8)")
 def next_run(m, p, time):
     """After END, issued at `time`: next repeat, next section, or done. Returns the head's time, -1 when done."""
     m[COUNTS_AT + N_FETCH] += (m[p + PC] + 1) * WORD_BYTES
@@ -186,7 +185,7 @@ def next_run(m, p, time):
     return m[p + AVAIL]
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8[::1])")
 def begin(heap, m):
     """Time 0: every queue that has a run starts it; the others are done."""
     for p in range(m[QUEUES_AT], m[RELEASED_AT], Q_SIZE):
@@ -199,7 +198,7 @@ def begin(heap, m):
             m[p + REASON] = REASON_DONE
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8[:,::1],i8,i8)")
 def set_areg(m, w, i, p):
     """SETA."""
     value = scalar(m, p, w[i, P4] & 15) // max(1, w[i, N0])
@@ -208,7 +207,13 @@ def set_areg(m, w, i, p):
     value *= w[i, P3]
     base = w[i, P2] << 32 | (w[i, P1] & 0xFFFFFFFF)
     if w[i, MODE] & MODE_SETA_SHIFT:
-        value = base << value if 0 <= value < AREG_BITS else base >> -value if -AREG_BITS < value < 0 else 0
+        value = (
+            base << value
+            if 0 <= value < AREG_BITS
+            else base >> -value
+            if -AREG_BITS < value < 0
+            else 0
+        )
     else:
         value += base
     target = w[i, P0] & 15
@@ -216,7 +221,7 @@ def set_areg(m, w, i, p):
         m[p + AREG + target] = wrap(value + m[p + AREG + (w[i, N2] & 15)])
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8[:,::1],i8,i8,i8,i8)")
 def open_loop(m, w, i, p, iterations, time):
     """LOOP at pc, issued at `time`. Returns the next pc, or -1 for an illegal loop."""
     pc, depth, body = m[p + PC], m[p + DEPTH], w[i, N1]
@@ -238,7 +243,7 @@ def open_loop(m, w, i, p, iterations, time):
     return pc + 1
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8[:,::1],i8,i8,i8)")
 def step_loops(m, w, p, following, time):
     """Loop ends at `following`: back-edges and exits. Returns the pc after them."""
     while m[p + DEPTH] > 0:
@@ -261,7 +266,7 @@ def step_loops(m, w, p, following, time):
     return following
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8[:,::1],i8,i8,i8,i8)")
 def advance(m, w, i, p, iterations, time):
     """Move to the next word after word i, issued at `time` (END excepted). Returns the fault code, 0 = none."""
     pc = m[p + PC]
@@ -282,7 +287,7 @@ def advance(m, w, i, p, iterations, time):
     return FAULT_NONE
 
 
-@njit(cache=True)
+@kernel("UniTuple(i8,2)(i8[:,::1],i8,i8)")
 def _wait(w, i, k):
     """Semaphore and number of wait k of word i; 2 and 3 are SYNC's, in p0 and p1."""
     if k < 2:
@@ -290,7 +295,15 @@ def _wait(w, i, k):
     return w[i, P0 + k - 2] & 31, w[i, P0 + k - 2] >> 8 & 255
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8[:,::1],i8,i8)")
+def give_waits(m, w, i, p):
+    """Put back what `take_waits` took, when the word cannot issue for another reason."""
+    for k in range(4 if w[i, OP] == SYNC else 2):
+        sem, number = _wait(w, i, k)
+        m[m[p + SEMS] + sem * S_SIZE] += number
+
+
+@kernel("b1(i8[::1],i8[:,::1],i8,i8)")
 def take_waits(m, w, i, p):
     """Consume the waits of word i if all hold. Returns whether they were taken."""
     waits = 4 if w[i, OP] == SYNC else 2
@@ -307,15 +320,7 @@ def take_waits(m, w, i, p):
     return good
 
 
-@njit(cache=True)
-def give_waits(m, w, i, p):
-    """Put back what `take_waits` took, when the word cannot issue for another reason."""
-    for k in range(4 if w[i, OP] == SYNC else 2):
-        sem, number = _wait(w, i, k)
-        m[m[p + SEMS] + sem * S_SIZE] += number
-
-
-@njit(cache=True)
+@kernel("b1(i8[::1],i8)")
 def ports_free(m, p):
     """Whether no other unit of the core holds a port that the planned word asks for."""
     kind, step = m[p + KIND], m[C_CORES] * Q_SIZE
@@ -328,14 +333,14 @@ def ports_free(m, p):
     return True
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8,i8)")
 def target_mask(m, p, code):
     """Value of the areg that a signal's target names; 0 if it names none."""
     kind = code >> 13
     return m[p + AREG + (code >> 5 & 15)] if kind == CORES_MASK or kind == CDMA_MASK else 0
 
 
-@njit(cache=True)
+@kernel("i8(i8[::1],i8[:,::1],i8,i8,i8,i8,i8,i8)")
 def enter(m, w, i, p, node, instance, row, time):
     """Put word i into the queue's list of words in flight; returns its place there."""
     at = p + FLIGHT + (m[p + HEAD_SLOT] + m[p + INFLIGHT]) % FLIGHTS * F_SIZE
@@ -351,7 +356,7 @@ def enter(m, w, i, p, node, instance, row, time):
     return at
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8[::1],i8[:,::1],i8,i8,i8)")
 def complete_at(heap, m, trace, p, at, time):
     """The word at place `at` completes at `time`: schedule that, send its signals, book its node."""
     push(heap, m, time, PHASE_COMPLETE, m[p + NUMBER])
@@ -370,7 +375,7 @@ def complete_at(heap, m, trace, p, at, time):
     m[G_LAST] = max(m[G_LAST], time)
 
 
-@njit(cache=True)
+@kernel("void(i8[::1],i8[::1],i8,i8)")
 def finish(heap, m, p, time):
     """The queue's oldest word completes: ports and unit are free, blocked queues of the core try again."""
     settle(m, p, time)
@@ -391,7 +396,7 @@ def finish(heap, m, p, time):
                 try_at(heap, m, y, time)
 
 
-@njit(cache=True)
+@kernel("UniTuple(i8,2)(i8[::1],i8,i8)")
 def node_of(m, number, repeat):
     """Places of row `number` of the node table and of its interval in `repeat`."""
     row = m[NODES_AT] + number * NODE_SIZE

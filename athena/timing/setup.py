@@ -70,7 +70,9 @@ class QueueTable:
 
     def names(self) -> tuple[str, ...]:
         """`core3.LOAD`, `cluster0.CDMA_IN`, `HOST`."""
-        return tuple(_queue_name(kind, unit) for kind, unit in zip(self.kinds, self.units, strict=True))
+        return tuple(
+            _queue_name(kind, unit) for kind, unit in zip(self.kinds, self.units, strict=True)
+        )
 
 
 def _queue_name(kind: Queue, unit: int) -> str:
@@ -103,8 +105,12 @@ def build(program: Program, chip: Chip, *, trace: bool) -> State:
     sems[:, at.S_CONSUMER] = _consumers(q, runs, order, words, sems, table)
     fixed = chip_parameters(chip, trace=trace)
     fixed[at.C_CALLS] = len(program.host_calls)
-    fixed[at.C_SCALARS : at.C_SCALARS + len(program.scalars[: at.SCALARS])] = program.scalars[: at.SCALARS]
-    fixed[at.C_LOW : at.C_LOW + SEGMENTS], fixed[at.C_HIGH : at.C_HIGH + SEGMENTS] = segment_bounds(program)
+    fixed[at.C_SCALARS : at.C_SCALARS + len(program.scalars[: at.SCALARS])] = program.scalars[
+        : at.SCALARS
+    ]
+    fixed[at.C_LOW : at.C_LOW + SEGMENTS], fixed[at.C_HIGH : at.C_HIGH + SEGMENTS] = segment_bounds(
+        program
+    )
     servers, channels, banks, edges, routes, links = memory_arrays(chip, fixed)
     n = len(q)
     m = _layout(
@@ -181,7 +187,11 @@ def _queues(chip: Chip, table: QueueTable) -> Array:
         if kind in CORE_QUEUES:
             q[rows, at.CLUSTER] = physical // chip.cluster.cores
             q[rows, at.SEMS] = np.arange(chip.cores) * CORE_SEMS
-            port = chip.core.load_bytes_per_cycle if kind is Queue.LOAD else chip.core.store_bytes_per_cycle
+            port = (
+                chip.core.load_bytes_per_cycle
+                if kind is Queue.LOAD
+                else chip.core.store_bytes_per_cycle
+            )
         elif kind in CLUSTER_QUEUES:
             q[rows, at.CLUSTER] = np.arange(chip.clusters)
             q[rows, at.SEMS] = (chip.cores + np.arange(chip.clusters)) * CORE_SEMS
@@ -239,8 +249,13 @@ def _section(
     bases[hbm] = low[hbm] + np.array(section.seg_base, np.int64)[hbm]
     strides[hbm] = np.array(section.seg_stride, np.int64)[hbm]
     for run in section.runs:
-        if not 0 <= run.stream < len(program.streams) or len(program.streams[run.stream].words) == 0:
-            raise ProgramError(f"a run names stream {run.stream}, which is absent or empty", where=where)
+        if (
+            not 0 <= run.stream < len(program.streams)
+            or len(program.streams[run.stream].words) == 0
+        ):
+            raise ProgramError(
+                f"a run names stream {run.stream}, which is absent or empty", where=where
+            )
         start, end = offsets[run.stream], offsets[run.stream + 1]
         head = [start, end - start, section.repeat, run.stream]
         for x in _queues_of(run, table, where):
@@ -256,7 +271,9 @@ def _queues_of(run: QueueRun, table: QueueTable, where: str) -> list[int]:
     count = table.count[run.kind]
     for unit in run.units:
         if not 0 <= unit < count:
-            raise ProgramError(f"a run names {run.kind.name} queue {unit}; the chip has {count}", where=where)
+            raise ProgramError(
+                f"a run names {run.kind.name} queue {unit}; the chip has {count}", where=where
+            )
     return [table.first[run.kind] + unit for unit in run.units or range(count)]
 
 
