@@ -67,7 +67,7 @@ def chip_parameters(chip: Chip, *, trace: bool) -> Array:
         at.C_MISS: _ticks(chip, hbm.row_miss_ns),
         at.C_TURN: _ticks(chip, hbm.turnaround_ns),
         at.C_REFRESH_EVERY: _ticks(chip, hbm.refresh_interval_ns),
-        at.C_REFRESH: _ticks(chip, hbm.refresh_ns),
+        at.C_REFRESH: _ticks(chip, _blocked_ns(chip)),
         at.C_CHANNEL_RATE: _rate(chip.hbm_bytes_per_cycle / channels),
         at.C_L2_RATE: _rate(cluster.l2_banks * cluster.l2_bytes_per_cycle_per_bank),
         at.C_LINK_RATE: _rate(noc.link_bytes_per_cycle),
@@ -79,6 +79,10 @@ def chip_parameters(chip: Chip, *, trace: bool) -> Array:
     parameters = np.zeros(at.C_END, np.int64)
     for place, value in values.items():
         parameters[place] = value
+    for place in (at.C_CHANNELS, at.C_INTERLEAVE, at.C_BANKS, at.C_ROW_BYTES):
+        divisor = int(parameters[place])
+        exact = divisor & (divisor - 1) == 0
+        parameters[place + 1] = divisor.bit_length() - 1 if exact else -1
     return parameters
 
 
@@ -89,11 +93,18 @@ def core_slots(chip: Chip) -> Array:
     return slots
 
 
+def _blocked_ns(chip: Chip) -> float:
+    """How long a refresh keeps a channel from transferring: all rows are closed before it and the first is opened after it."""
+    hbm = chip.hbm
+    return hbm.refresh_ns + hbm.row_miss_ns if hbm.refresh_ns else 0.0
+
+
 def _check(chip: Chip) -> None:
     hbm = chip.hbm
-    if 0 < hbm.refresh_interval_ns <= hbm.refresh_ns:
+    if 0 < hbm.refresh_interval_ns <= _blocked_ns(chip):
         raise ChipError(
-            f"refresh_ns {hbm.refresh_ns} is not below refresh_interval_ns {hbm.refresh_interval_ns}",
+            f"refresh_ns {hbm.refresh_ns} + row_miss_ns {hbm.row_miss_ns} is not below refresh_interval_ns "
+            f"{hbm.refresh_interval_ns}",
             where=f"chip '{chip.name}': hbm.refresh_ns",
             hint="memory that always refreshes never answers",
         )

@@ -42,6 +42,7 @@ from athena.timing.layout import (
     C_TURN,
     CH_EDGE,
     CH_FREE,
+    CH_OPEN,
     CH_READ,
     CH_REFRESH,
     CH_SIZE,
@@ -130,39 +131,52 @@ def book(m, server, arrive, ticks):
     return end
 
 
+@kernel("i8(i8[::1],i8,i8)")
+def quotient(m, value, place):
+    """value // m[place], by a shift where m[place + 1] gives one."""
+    shift = m[place + 1]
+    return value >> shift if shift >= 0 else value // m[place]
+
+
+@kernel("i8(i8[::1],i8,i8)")
+def remainder(m, value, place):
+    """value % m[place]."""
+    return value & (m[place] - 1) if m[place + 1] >= 0 else value % m[place]
+
+
 @kernel("i8(i8[::1],i8)")
 def channel_of(m, chunk):
-    """Channel of an interleave chunk: its low address bits XOR the folded higher ones (a rotation if channels is no power of two)."""
-    channels = m[C_CHANNELS]
-    if channels == 1:
-        return 0
-    group, bits = chunk // channels, m[C_CHANNEL_BITS]
+    """Channel of an interleave chunk: its low bits XOR the folded higher ones (rotated by them if channels is no power of two)."""
+    channels, bits = m[C_CHANNELS], m[C_CHANNEL_BITS]
+    rest = quotient(m, chunk, C_CHANNELS)
     fold = 0
-    rest = group
     while rest > 0:
         fold ^= rest
         rest >>= bits
-    if 1 << bits == channels:
+    if m[C_CHANNELS + 1] >= 0:
         return (chunk ^ fold) & (channels - 1)
     return (chunk + fold) % channels
 
 
 @kernel("i8(i8[::1],i8,i8,i8)")
-def after_refresh(m, phase, start, work):
-    """When `work` ticks begun at `start` end, if refresh windows block the channel every interval, first at `phase`."""
+def after_refresh(m, channel, start, work):
+    """When `work` ticks begun at `start` end on a channel that refresh blocks once an interval, first at CH_REFRESH.
+
+    CH_OPEN keeps the end of the interval that the channel's last transfer ended in.
+    """
     every, blocked = m[C_REFRESH_EVERY], m[C_REFRESH]
     if every == 0 or blocked == 0:
         return start + work
-    into = (start - phase) % every
+    close = m[channel + CH_OPEN]
+    if start + work <= close and start >= close - every + blocked:
+        return start + work
+    into = (start - m[channel + CH_REFRESH]) % every
     base = start - into
     done = max(into - blocked, 0) + work
     usable = every - blocked
-    periods = done // usable
-    rest = done - periods * usable
-    if rest == 0 and periods > 0:
-        periods -= 1
-        rest = usable
-    return base + periods * every + blocked + rest
+    periods = (done - 1) // usable if done > 0 else 0
+    m[channel + CH_OPEN] = base + (periods + 1) * every
+    return base + periods * every + blocked + done - periods * usable
 
 
 @kernel("i8(i8[::1],i8,i8,i8,b1)")
@@ -180,7 +194,7 @@ def _bus(m, ch, arrive, size, write):
     else:
         m[channel + CH_READ] = 1
     start = max(arrive, m[channel + CH_FREE])
-    end = after_refresh(m, m[channel + CH_REFRESH], start, ticks)
+    end = after_refresh(m, channel, start, ticks)
     m[channel + CH_FREE] = end
     return end
 
@@ -188,13 +202,13 @@ def _bus(m, ch, arrive, size, write):
 @kernel("void(i8[::1],i8,i8,i8,i8,i8,b1)")
 def _share(m, ch, chunk, offset, size, arrive, write):
     """Book `size` bytes in one channel, starting at byte `offset` of interleave chunk `chunk`."""
-    padded = -(-(offset % ATOM_BYTES + size) // ATOM_BYTES) * ATOM_BYTES
+    padded = (offset % ATOM_BYTES + size + ATOM_BYTES - 1) // ATOM_BYTES * ATOM_BYTES
     end = _bus(m, ch, arrive, padded, write)
-    local = chunk // m[C_CHANNELS] * m[C_INTERLEAVE] + offset
-    page = local // m[C_ROW_BYTES]
+    local = quotient(m, chunk, C_CHANNELS) * m[C_INTERLEAVE] + offset
+    page = quotient(m, local, C_ROW_BYTES)
     per = m[C_BANKS]
-    row = page // per
-    bank = m[BANKS_AT] + (ch * per + (page + row) % per) * B_SIZE
+    row = quotient(m, page, C_BANKS)
+    bank = m[BANKS_AT] + (ch * per + remainder(m, page + row, C_BANKS)) * B_SIZE
     ready = max(arrive, m[bank + B_FREE])
     if m[bank + B_ROW] != row:
         ready += m[C_MISS]
@@ -211,14 +225,14 @@ def _share(m, ch, chunk, offset, size, arrive, write):
 def _piece(m, at, size, arrive, write):
     """Book a contiguous piece of memory, each channel for its share."""
     interleave, count = m[C_INTERLEAVE], m[C_CHANNELS]
-    first = at // interleave
-    last = (at + size - 1) // interleave
+    first = quotient(m, at, C_INTERLEAVE)
+    last = quotient(m, at + size - 1, C_INTERLEAVE)
     chunks = last - first + 1
     if chunks <= count:
         while size > 0:
-            offset = at % interleave
+            offset = remainder(m, at, C_INTERLEAVE)
             part = min(size, interleave - offset)
-            chunk = at // interleave
+            chunk = quotient(m, at, C_INTERLEAVE)
             _share(m, channel_of(m, chunk), chunk, offset, part, arrive, write)
             at += part
             size -= part

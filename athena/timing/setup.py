@@ -6,6 +6,7 @@ Raises: ProgramError for sections, streams or semaphores that no machine could r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -180,7 +181,9 @@ def _queues(chip: Chip, table: QueueTable) -> Array:
     q[:, at.TRY_AT] = -1
     physical = np.array(chip.active_cores, np.int64)
     longest = chip.mesh.rows + chip.mesh.cols
-    delay = chip.hbm.latency_cycles + 2 * longest * chip.noc.hop_cycles + 128
+    stall_ns = chip.hbm.refresh_ns + 2 * chip.hbm.row_miss_ns
+    delay = chip.hbm.latency_cycles + 2 * longest * chip.noc.hop_cycles
+    delay += math.ceil(stall_ns * 1e-9 * chip.clock_hz)
     for kind in Queue:
         rows = slice(table.first[kind], table.first[kind] + table.count[kind])
         port = chip.cluster.dma_bytes_per_cycle
