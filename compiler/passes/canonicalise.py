@@ -22,7 +22,15 @@ from compiler.graph.graph import Graph, GraphEdit
 from compiler.graph.types import CHIP_DOMAIN, Array, DType, Node, Value
 from compiler.ops.attrs import OpaqueAttrs
 from compiler.passes.build import Builder
-from compiler.passes.canon import attention, elementwise, linear, microsoft, movement, quantised
+from compiler.passes.canon import (
+    attention,
+    convolution,
+    elementwise,
+    linear,
+    microsoft,
+    movement,
+    quantised,
+)
 from compiler.passes.canon.types import Canon
 
 NO_ROW = "the chip has no unit for it"
@@ -44,6 +52,7 @@ TABLE: Mapping[tuple[str, str], Canon] = {
     **{("", op): canon for op, canon in elementwise.ROWS.items()},
     **{("", op): canon for op, canon in linear.ROWS.items()},
     **{("", op): canon for op, canon in attention.ROWS.items()},
+    **{("", op): canon for op, canon in convolution.ROWS.items()},
     **{("", op): canon for op, canon in quantised.ROWS.items()},
     **{("com.microsoft", op): canon for op, canon in microsoft.ROWS.items()},
     **{("com.microsoft", op): canon for op, canon in quantised.MICROSOFT_ROWS.items()},

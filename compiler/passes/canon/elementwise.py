@@ -178,6 +178,14 @@ def leaky_relu(b: Builder) -> str | None:
     return None
 
 
+def thresholded_relu(b: Builder) -> str | None:
+    """X where x > alpha, else 0."""
+    x = b.node.inputs[0]
+    above = b.steps([x], [Step(fn=Fn.GT, const=_alpha(b))], DType.BOOL)
+    finish_steps(b, [above, x], Step(fn=Fn.SELECT, operand=1, const2=0.0))
+    return None
+
+
 def prelu(b: Builder) -> str | None:
     """X where x > 0, else slope·x."""
     x, slope = b.node.inputs
@@ -331,6 +339,7 @@ ROWS: dict[str, Canon] = {
     "CastLike": cast_,
     "Gelu": gelu,
     "LeakyRelu": leaky_relu,
+    "ThresholdedRelu": thresholded_relu,
     "PRelu": prelu,
     "Elu": elu,
     "Celu": celu,

@@ -14,7 +14,10 @@ import numpy as np
 from onnx import ModelProto, ValueInfoProto, helper, numpy_helper
 
 from compiler.frontend import load_model
+from compiler.graph.chip_ops import Op
 from compiler.graph.graph import Graph
+from compiler.graph.interpret import interpret
+from compiler.passes import Precision, run
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime as ort  # noqa: E402
@@ -110,3 +113,31 @@ def assert_close(
         one, other = one.astype(np.float64), other.astype(np.float64)
         scale = max(float(np.ptp(other)) if other.size else 0.0, 1.0)
         np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * scale)
+
+
+def floats(*shape: int, seed: int = 0) -> np.ndarray:
+    """Normal numbers."""
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def ints(*shape: int, high: int = 5, seed: int = 0) -> np.ndarray:
+    """Integers from 0 to high − 1."""
+    return np.random.default_rng(seed).integers(0, high, shape).astype(np.int64)
+
+
+def check(model: Model, *, host: int = 0, tolerance: float = 2e-5) -> None:
+    """Run the pipeline; compare with onnxruntime; count Host nodes; run twice = run once."""
+    proto = model.proto()
+    graph = loaded(proto)
+    final = run(graph, precision=Precision.FP32)
+    assert kinds(final)[Op.HOST] == host, str(final)
+    got = list(interpret(final, model.inputs).values())
+    assert_close(got, run_ort(proto, model.inputs), tolerance)
+    assert run(final, precision=Precision.FP32) is final
+    run(graph, precision=Precision.BF16)
+
+
+def one(op: str, x: np.ndarray, *others: object, opset: int = 18, **attrs: object) -> Model:
+    """A model of one node with input x."""
+    m = Model(opset=opset)
+    return m.output(m.node(op, m.input("x", x), *others, **attrs))
