@@ -25,8 +25,17 @@ MASKED_BELOW = -1e4
 HUGE = -1e30
 """Masks of −float32 max and the like, beside which scores vanish."""
 
-Mask = tuple[str, bool, float, float]
-"""A value; whether it is a condition; if so the additive numbers for true and false."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mask:
+    """Added to the scores: a value, or (`fills`) numbers where a condition is true and false.
+
+    `flat`: the scores were [B·H, S, S] where it was added.
+    """
+
+    value: str
+    flat: bool
+    fills: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +50,13 @@ class Dims:
 
 def const_mask(edit: GraphEdit, mask: Mask) -> Array | None:
     """The additive form of a mask that is known at compile time."""
-    name, is_condition, yes, no = mask
-    data = edit.value(cast(str, skip_views(edit, name))).const
+    data = edit.value(cast(str, skip_views(edit, mask.value))).const
     if data is None:
         return None
-    data = data.reshape(edit.value(name).shape)
-    return np.where(data, np.float32(yes), np.float32(no)) if is_condition else data
+    data = data.reshape(edit.value(mask.value).shape)
+    if mask.fills is None:
+        return data
+    return np.where(data, np.float32(mask.fills[0]), np.float32(mask.fills[1]))
 
 
 def causal_offset_of(mask: Array | None, dims: Dims) -> int | None:
@@ -71,14 +81,14 @@ def causal_offset_of(mask: Array | None, dims: Dims) -> int | None:
 
 def mask_value(b: Builder, mask: Mask, dims: Dims) -> str:
     """The additive mask with at most four axes, broadcastable to the scores."""
-    name, is_condition, yes, no = mask
-    if is_condition:
-        step = Step(fn=Fn.SELECT, const=yes, const2=no)
+    name = mask.value
+    if mask.fills is not None:
+        step = Step(fn=Fn.SELECT, const=mask.fills[0], const2=mask.fills[1])
         shape = b.shape(name)
         attrs = ElementwiseAttrs(steps=(step,))
         name = b.emit(Op.ELEMENTWISE, [name], attrs, shape=shape, dtype=DType.F32)
     shape = b.shape(name)
-    if len(shape) != 3 or shape[0] == 1:
+    if not mask.flat or len(shape) != 3 or shape[0] == 1:
         return name
     return b.view(name, (dims.batch, dims.heads, *shape[1:]))
 
@@ -108,7 +118,7 @@ def _split_mask(edit: GraphEdit, node: Node, limit: float) -> bool:
     for left, right in either(edit, maker.inputs[0], Fn.AND):
         if not isinstance(left, str) or not isinstance(right, str):
             continue
-        known = const_mask(edit, (left, True, 0.0, -math.inf))
+        known = const_mask(edit, Mask(value=left, flat=False, fills=(0.0, -math.inf)))
         offset = causal_offset_of(known, dims)
         if offset is None or offset >= dims.keys - 1:
             continue

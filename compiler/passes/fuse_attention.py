@@ -165,6 +165,10 @@ def scale_step(edit: GraphEdit, name: str) -> tuple[str, float] | None:
     return None
 
 
+def _is_flat(edit: GraphEdit, name: str) -> bool:
+    return len(edit.value(name).shape) == 3
+
+
 def _walk_mask(edit: GraphEdit, name: str, scores: _Scores, depth: int) -> bool:
     """Scores + mask. Which of the two the scores are shows where the walk arrives."""
     if scores.scale != 1.0 or scores.softcap is not None:
@@ -175,7 +179,7 @@ def _walk_mask(edit: GraphEdit, name: str, scores: _Scores, depth: int) -> bool:
         if edit.value(left).shape != edit.value(name).shape:
             continue
         count = len(scores.masks)
-        scores.masks.append((mask, False, 0.0, 0.0))
+        scores.masks.append(Mask(value=mask, flat=_is_flat(edit, name)))
         if _walk(edit, left, scores, depth - 1):
             return True
         del scores.masks[count:]
@@ -194,7 +198,8 @@ def _walk_where(edit: GraphEdit, name: str, scores: _Scores, depth: int) -> bool
     if inside is None or fill is None or fill > MASKED_BELOW:
         return False
     yes, no = (0.0, fill) if kept_where_true else (fill, 0.0)
-    scores.masks.append((node.inputs[0], True, yes, no))
+    made = Mask(value=node.inputs[0], flat=_is_flat(edit, name), fills=(yes, no))
+    scores.masks.append(made)
     return _walk(edit, node.inputs[inside], scores, depth - 1)
 
 

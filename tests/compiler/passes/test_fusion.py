@@ -325,6 +325,14 @@ def test_batched_attention_on_flattened_heads():
     assert final.value(only(final, Op.ATTENTION).inputs[0]).shape == (2, 3, 5, 4)
 
 
+@pytest.mark.parametrize("shape", [(3, 1, 5), (5, 5), (2, 1, 1, 5), (1, 3, 5, 5)])
+def test_biases_of_any_rank(shape):
+    m = Model()
+    bias = m.const(floats(*shape, seed=9))
+    _attention(m, lambda s: m.node("Add", m.node("Mul", s, F(0.5)), bias))
+    fused(m, Attention=1)
+
+
 @pytest.mark.parametrize("kv_heads", [1, 2, 6])
 def test_grouped_heads_with_a_cache(kv_heads):
     m = Model()
