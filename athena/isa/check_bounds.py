@@ -38,6 +38,7 @@ from athena.isa.fields import (
 from athena.isa.footprint import SLOT_NAMES, A, B, D, Parts, footprints
 from athena.isa.program import Program
 from athena.isa.queues import Group
+from athena.isa.race_kernel import overlap
 from athena.isa.walk_kernel import AREG, WALK_COLUMNS, walk
 
 Ints = NDArray[np.int64]
@@ -46,6 +47,7 @@ RECORDS = 1 << 16
 RECORDS_LIMIT = 1 << 22
 STEPS_LIMIT = 1 << 25
 _SLOTS = 5
+_OVERLAP = "source and destination overlap"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,6 +143,8 @@ def _check_exactly(
                 rows, parts, parts.base + parts.low(), parts.base + parts.high(), parts.base
             )
             for rule, bad in _rules(accesses, limits, chip):
+                if rule == _OVERLAP and bad.any():
+                    bad = _shares_bytes(accesses, bad)
                 if bad.any():
                     entry = int(np.argmax(bad))
                     _refuse(words, accesses, entry, int(held[parts.word[entry], 0]), rule, unit)
@@ -174,7 +178,7 @@ def _rules(accesses: _Accesses, limits: Limits, chip: Chip) -> Iterator[tuple[st
     op = accesses.rows[parts.word, OP]
     target = _of_slot(accesses, D)
     yield (
-        "source and destination overlap",
+        _OVERLAP,
         (parts.slot != D)
         & np.isin(op, (Op.COPY, Op.VPERM, Op.VGATHER))
         & _meets(accesses, target, parts.seg, 1),
@@ -184,6 +188,18 @@ def _rules(accesses: _Accesses, limits: Limits, chip: Chip) -> Iterator[tuple[st
         "A and B share an L1 bank",
         first & _meets(accesses, _of_slot(accesses, B), parts.seg, chip.l1_bank_bytes),
     )
+
+
+def _shares_bytes(accesses: _Accesses, bad: Mask) -> Mask:
+    """Of operands whose byte range meets that of operand d, those that share a byte with it."""
+    parts = accesses.parts
+    target = np.full(len(accesses.rows), -1, np.int64)
+    target[parts.word[parts.slot == D]] = np.flatnonzero(parts.slot == D)
+    shares = np.zeros(len(bad), bool)
+    for entry in np.flatnonzero(bad).tolist():
+        pair = [parts.block(i) for i in (entry, int(target[parts.word[entry]]))]
+        shares[entry] = overlap(*pair)
+    return shares
 
 
 def _of_slot(accesses: _Accesses, slot: int) -> tuple[Ints, Ints, Ints]:

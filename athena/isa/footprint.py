@@ -62,6 +62,12 @@ class Parts:
     row_bytes: Ints
     align: Ints
 
+    def block(self, entry: int) -> Ints:
+        """One entry as a row of `athena.isa.race_kernel`, memory and queue left 0."""
+        values = (0, 0, self.write[entry], self.base[entry], self.blocks[entry])
+        shape = (self.rows[entry], self.stride[entry], self.row_bytes[entry])
+        return np.array([*values, self.block_stride[entry], *shape], np.int64)
+
     def low(self) -> Ints:
         """First byte, counted from `base` (0 or negative)."""
         first: Ints = np.minimum(0, (self.blocks - 1) * self.block_stride)
