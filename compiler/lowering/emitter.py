@@ -21,10 +21,28 @@ from athena.errors import CapacityError
 from athena.isa.builder import Clip, Operand, StreamBuilder, Vec, Wait, self_sem
 from athena.isa.cycles import ceil_div
 from athena.isa.fields import LOOP_DEPTH, Dt, Queue, Seg, Sig, signal
+from athena.isa.program import QueueRun
 
 BIG_INDEX = 1 << 30
 DONE_LAG = 48
 LOOP_STEPS = 4
+
+
+class Stage(IntEnum):
+    """The stream of the cluster DMAs that bring operands to L2, run by the clusters on the mesh's diagonal."""
+
+    SHARE = 100
+
+
+Lane = Queue | Stage
+
+
+class ClusterSem(IntEnum):
+    """Semaphores of a cluster's DMA."""
+
+    A_CREDIT = 0
+    B_CREDIT = 1
+    A_GO = 2
 
 
 class Sem(IntEnum):
@@ -77,7 +95,7 @@ class OpMark:
     """Where an op's words begin in each stream, for folding repeats and for tables."""
 
     node: int
-    starts: dict[Queue, int]
+    starts: dict[Lane, int]
 
 
 @dataclass(slots=True)
@@ -104,13 +122,14 @@ class Arena:
         self.used = at + nbytes - self.base
         if self.used > self.size:
             raise CapacityError(
-                f"a kernel needs {self.used} bytes of L1, {self.size} were planned", where="lowering"
+                f"a kernel needs {self.used} bytes of L1, {self.size} were planned",
+                where="lowering",
             )
         return at
 
-    def bank(self, nbytes: int) -> int:
-        """`nbytes` from the start of a bank of their own."""
-        return self.take(nbytes, align=self.bank_bytes)
+    def next_bank(self) -> None:
+        """What is taken next starts in a bank of its own."""
+        self.used = ceil_div(self.used, self.bank_bytes) * self.bank_bytes
 
 
 @dataclass(slots=True)
@@ -118,7 +137,10 @@ class Emitter:
     """Builders of the four core queues and the two cluster queues."""
 
     chip: Chip
-    streams: dict[Queue, StreamBuilder] = field(default_factory=lambda: {q: StreamBuilder() for q in Queue})
+    streams: dict[Lane, StreamBuilder] = field(
+        default_factory=lambda: {lane: StreamBuilder() for lane in (*Queue, *Stage)}
+    )
+    staged: dict[str, int] = field(default_factory=lambda: {"a": 0, "b": 0})  # L2 slots used so far
     marks: list[OpMark] = field(default_factory=list)
     _cursor: int = 0
     _past: list[_Past] = field(default_factory=list)
@@ -154,7 +176,10 @@ class Emitter:
         core, bank = self.chip.core, self.chip.l1_bank_bytes
         size = ceil_div(l1_bytes, bank) * bank
         if size > core.l1_bytes:
-            raise CapacityError(f"a kernel needs {l1_bytes} bytes of L1, the core has {core.l1_bytes}", where="lowering")
+            raise CapacityError(
+                f"a kernel needs {l1_bytes} bytes of L1, the core has {core.l1_bytes}",
+                where="lowering",
+            )
         for builder in self.streams.values():
             builder.node = node
         self.marks.append(OpMark(node, {q: len(b) for q, b in self.streams.items()}))
@@ -171,7 +196,7 @@ class Emitter:
         return Arena(lo, size, bank)
 
     def loop(
-        self, queue: Queue, count: int, steps: tuple[tuple[int, int], ...], body: Callable[[], None],
+        self, queue: Lane, count: int, steps: tuple[tuple[int, int], ...], body: Callable[[], None],
         clip: Clip | None = None,
     ) -> None:  # fmt: skip
         """`body` `count` times with aregs stepping: a LOOP if it fits the FIFO, else unrolled with SETA between.
@@ -186,7 +211,11 @@ class Emitter:
         with builder.loop(count, *steps[:LOOP_STEPS], clip=clip):
             body()
         fits = len(steps) <= LOOP_STEPS
-        if fits and len(builder) - mark - 1 <= self.chip.core.fifo_words and builder.depth(mark) <= LOOP_DEPTH:
+        if (
+            fits
+            and len(builder) - mark - 1 <= self.chip.core.fifo_words
+            and builder.depth(mark) <= LOOP_DEPTH
+        ):
             return
         if clip is not None:  # the count is not known here
             raise CapacityError(
@@ -234,12 +263,30 @@ class Emitter:
         """Signal when the words before on MATRIX are complete: an empty word takes its turn behind them."""
         nothing, accumulator = Operand(Seg.L1, 0, 0, Dt.I8), Operand(Seg.ACC, 0, 0, Dt.I32)
         other = Operand(Seg.L1, self.chip.l1_bank_bytes, 0, Dt.I8)
-        self.matrix.matmul(nothing, other, accumulator, m=0, n=0, k=0, signals=[self_sem(s) for s in sems])
+        self.matrix.matmul(
+            nothing, other, accumulator, m=0, n=0, k=0, signals=[self_sem(s) for s in sems]
+        )
 
     def vector_signal(self, *sems: int) -> None:
         """The same on VECTOR."""
         nothing = Operand(Seg.L1, 0, 0, Dt.F32)
-        self.vector.vec(nothing, nothing, Vec(), rows=0, cols=0, signals=[self_sem(s) for s in sems])
+        self.vector.vec(
+            nothing, nothing, Vec(), rows=0, cols=0, signals=[self_sem(s) for s in sems]
+        )
+
+    def run_of(self, lane: Lane, stream: int) -> QueueRun:
+        """Which units run a lane's stream."""
+        if isinstance(lane, Queue):
+            return QueueRun(kind=lane, stream=stream)
+        side = self.chip.mesh.cols
+        return QueueRun(kind=Queue.CDMA_IN, stream=stream, units=tuple(i * (side + 1) for i in range(side)))
+
+    def cluster_sems(self) -> dict[int, int]:
+        """Initial credits of the staging rings: two slots, one credit a receiving core."""
+        if not len(self.streams[Stage.SHARE]):
+            return {}
+        receivers = self.chip.mesh.cols * self.chip.cluster.cores
+        return {ClusterSem.A_CREDIT: 2 * receivers, ClusterSem.B_CREDIT: 2 * receivers}
 
     def close(self) -> None:
         """END of every stream, after taking what is left in the counters of LOAD."""
@@ -268,7 +315,11 @@ class Emitter:
         for index in range(self._waited + 1, target + 1):
             for queue, n in self._done[index].items():
                 counts[queue] += n
-        sems = {Queue.MATRIX: Sem.DONE_MATRIX, Queue.VECTOR: Sem.DONE_VECTOR, Queue.STORE: Sem.DONE_STORE}
+        sems = {
+            Queue.MATRIX: Sem.DONE_MATRIX,
+            Queue.VECTOR: Sem.DONE_VECTOR,
+            Queue.STORE: Sem.DONE_STORE,
+        }
         waits = [Wait(sems[q], n) for q, n in counts.items() if n]
         if waits:
             self.load.sync(waits=waits)

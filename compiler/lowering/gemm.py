@@ -80,7 +80,8 @@ def prepare_gemm(step: PlanStep, plan: Plan, chip: Chip) -> GemmJob:
     a = a.expand((*lead, m, k))
     b = b.expand((*lead, *b.shape[-2:]))
     axes, merged = collapse(
-        (*lead, m), (a.strides[:-1], (*b.strides[:-2], 0), out.strides[:-1], *(v.strides[:-1] for v in full))
+        (*lead, m),
+        (a.strides[:-1], (*b.strides[:-2], 0), out.strides[:-1], *(v.strides[:-1] for v in full)),
     )
     rows = axes[-1] if merged[1][-1] == 0 else 1
     if merged[1][-1] != 0:  # every row has its own B: a batch of single rows
@@ -89,7 +90,8 @@ def prepare_gemm(step: PlanStep, plan: Plan, chip: Chip) -> GemmJob:
     a2 = replace(a, shape=(rows, k), strides=(merged[0][-1], a.strides[-1]))
     out2 = replace(out, shape=(rows, n), strides=(merged[2][-1], out.strides[-1]))
     full2 = tuple(
-        replace(v, shape=(rows, n), strides=(s[-1], v.strides[-1])) for v, s in zip(full, merged[3:], strict=True)
+        replace(v, shape=(rows, n), strides=(s[-1], v.strides[-1]))
+        for v, s in zip(full, merged[3:], strict=True)
     )
     kinds = tuple(kind_of(v, (rows, n)) for v in full2)
     integer = attrs.quant is not None or a.dt in _INTEGERS
@@ -106,11 +108,16 @@ def prepare_gemm(step: PlanStep, plan: Plan, chip: Chip) -> GemmJob:
         a_bytes=a.esize,
         b_bytes=b.esize,
         out_bytes=out.esize,
-        operand_bytes=sum(v.esize for v, kind in zip(full2, kinds, strict=True) if kind is Kind.FULL),
-        row_bytes=sum(v.esize for v, kind in zip(full2, kinds, strict=True) if kind is not Kind.FULL),
+        operand_bytes=sum(
+            v.esize for v, kind in zip(full2, kinds, strict=True) if kind is Kind.FULL
+        ),
+        row_bytes=sum(
+            v.esize for v, kind in zip(full2, kinds, strict=True) if kind is not Kind.FULL
+        ),
         temp_tiles=temps_needed(words),
         rate="int8" if integer else ("fp32" if a.dt is Dt.F32 else "bf16"),
         batch=len(outers),
+        staging=step.consts[1] is not None and not attrs.trans_b,
     )
     mapping = choose_gemm(shape, chip)
     weights = _weights(step, plan, b, attrs.trans_b, mapping)
@@ -137,7 +144,9 @@ def _lead(view: View, shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*view.strides[:-1], 0, view.strides[-1]) if view.strides else (0, view.esize)
 
 
-def _outers(axes: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+def _outers(
+    axes: tuple[int, ...], strides: tuple[tuple[int, ...], ...]
+) -> tuple[tuple[int, ...], ...]:
     index = np.indices(axes).reshape(len(axes), -1) if axes else np.zeros((0, 1), np.int64)
     columns = [(np.array(s, np.int64)[:, None] * index).sum(axis=0) for s in strides]
     return tuple(tuple(int(c[i]) for c in columns) for i in range(index.shape[1]))
@@ -155,11 +164,18 @@ def _epilogue(
     front: list[Step] = []
     if attrs.quant is not None:
         scale = np.float32(attrs.quant.a_scale) * np.array(attrs.quant.w_scale, np.float32)
-        operands.append(constant(plan, step.name + ".scale", np.broadcast_to(scale, step.out.shape[-1:])))
+        operands.append(
+            constant(plan, step.name + ".scale", np.broadcast_to(scale, step.out.shape[-1:]))
+        )
         front.append(Step(fn=Fn.MUL, operand=len(operands) - 1))
     elif attrs.alpha != 1.0:
         front.append(Step(fn=Fn.MUL, const=attrs.alpha))
-    if bias is not None and not front and bias.buffer in _fp32_constants(plan, step) and step.ins[0] is not None:
+    if (
+        bias is not None
+        and not front
+        and bias.buffer in _fp32_constants(plan, step)
+        and step.ins[0] is not None
+    ):
         data = _fp32_constants(plan, step)[bias.buffer]
         if step.ins[0].dt not in _INTEGERS:
             return constant(plan, step.name + ".bias", data), tuple(operands), tuple(chain)

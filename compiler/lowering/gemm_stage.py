@@ -1,0 +1,88 @@
+"""Cluster DMAs of a multiply: each operand crosses main memory's port once and is multicast to the L2 of all clusters that share it.
+
+In:  a `GemmState` on lane `Stage.SHARE`.   Out: MCAST words.
+
+Cluster (i, i) of the mesh sends the rows of A to row i and the columns of B to column i, in the order in which the cores use them. A slot
+of L2 is refilled when every core that reads it has given its credit.
+"""
+
+from __future__ import annotations
+
+from athena.isa.builder import Operand, Wait
+from athena.isa.fields import S_CLUSTER, Seg, Sig, signal
+from compiler.lowering.emitter import ClusterSem, Sem
+from compiler.lowering.gemm_load import Chunk, a_part_bytes, b_part_bytes
+from compiler.lowering.gemm_state import A_OFFSET, A_SHARERS, B_OFFSET, B_SHARERS, GemmState, Place
+
+
+def sharing_registers(g: GemmState) -> None:
+    """Masks of the receiving clusters."""
+    mesh = g.emitter.chip.mesh
+    column = sum(1 << (row * mesh.cols) for row in range(mesh.rows))
+    g.builder.seta(B_SHARERS, column, mult=1, scalar=S_CLUSTER, mod=mesh.cols, shift=True)
+    row = (1 << mesh.cols) - 1
+    g.builder.seta(A_SHARERS, row, mult=mesh.cols, scalar=S_CLUSTER, div=mesh.cols, shift=True)
+
+
+def await_start(g: GemmState) -> None:
+    """A may be read once every core of the row has seen the end of the op before."""
+    if g.buffers[g.job.a.buffer].segment is not Seg.WEIGHT and not g.started:
+        g.builder.sync(waits=[Wait(ClusterSem.A_GO, _receivers(g, g.emitter.chip.mesh.cols))])
+    g.started = True
+
+
+def _receivers(g: GemmState, clusters: int) -> int:
+    return clusters * g.emitter.chip.cluster.cores
+
+
+def share_a(g: GemmState, place: Place, panel: int, chunk: Chunk) -> None:
+    """Columns `chunk` of the panels of all cores of a cluster, to the clusters of the row."""
+    await_start(g)
+    job, m, size = g.job, g.map, g.job.a.esize
+    at, depth = chunk
+    buffer, stride = g.buffers[job.a.buffer], job.a.strides[-2]
+    start = (
+        buffer.offset
+        + job.a.offset
+        + place.half * m.bm * stride
+        + (sum(m.panels[:panel]) + at) * size
+    )
+    g.builder.mcast(
+        Operand(buffer.segment, start, stride, job.a.dt, A_OFFSET),
+        Operand(Seg.L2, g.l2_slot("a", g.counts["a"]) + at * size, m.kp * size, job.a.dt),
+        blocks=m.cluster[0] if m.cluster else 1,
+        rows=m.bm,
+        row_bytes=depth * size,
+        block_strides=(m.row_blocks * m.bm * stride, a_part_bytes(g)),
+        mask_areg=A_SHARERS,
+        waits=[Wait(ClusterSem.A_CREDIT, _receivers(g, g.emitter.chip.mesh.cols))]
+        if at == 0
+        else (),
+        signals=[signal(Sig.CORES_MASK, Sem.STAGE_A_FULL, A_SHARERS)],
+    )
+
+
+def share_b(g: GemmState, panel: int, strip: int, chunk: Chunk, slot: int) -> None:
+    """Rows `chunk` of a strip for every column of cores of a cluster, to the clusters of the column."""
+    m, w, size = g.map, g.job.weights, g.job.shape.b_bytes
+    at, depth = chunk
+    buffer = g.buffers[w.buffer]
+    start = (
+        buffer.offset
+        + w.offset
+        + strip * w.strip_stride
+        + (sum(m.panels[:panel]) + at) * w.panel_stride
+    )
+    g.builder.mcast(
+        Operand(buffer.segment, start, 0, w.dt, B_OFFSET),
+        Operand(Seg.L2, g.l2_slot("b", slot) + at * m.sn * size, 0, w.dt),
+        blocks=m.cluster[1] if m.cluster else 1,
+        rows=1,
+        row_bytes=depth * m.sn * size,
+        block_strides=(m.col_blocks * m.strips * w.strip_stride, b_part_bytes(g)),
+        mask_areg=B_SHARERS,
+        waits=[Wait(ClusterSem.B_CREDIT, _receivers(g, g.emitter.chip.mesh.rows))]
+        if at == 0
+        else (),
+        signals=[signal(Sig.CORES_MASK, Sem.STAGE_B_FULL, B_SHARERS)],
+    )
