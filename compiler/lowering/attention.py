@@ -9,7 +9,7 @@ one query and several heads share a key head, the heads of the group are the row
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from athena.chip import Chip
 from athena.errors import CapacityError
@@ -91,10 +91,13 @@ def _map(job: AttentionJob, chip: Chip) -> AttentionMap:
         bq //= 2
     else:
         raise CapacityError(
-            f"attention of depth {depth} does not fit L1 of {chip.core.l1_bytes} bytes", where=f"node '{job.step.name}'"
+            f"attention of depth {depth} does not fit L1 of {chip.core.l1_bytes} bytes",
+            where=f"node '{job.step.name}'",
         )
     groups = [
-        d for d in range(1, min(heads, chip.cores) + 1) if heads % d == 0 and (d % job.rep == 0 or job.rep % d == 0)
+        d
+        for d in range(1, min(heads, chip.cores) + 1)
+        if heads % d == 0 and (d % job.rep == 0 or job.rep % d == 0)
     ]
     gh = max(groups)
     gb = max(d for d in range(1, min(batch, chip.cores // gh) + 1) if batch % d == 0)

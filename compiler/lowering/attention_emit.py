@@ -69,11 +69,15 @@ class _Attention:
 
     def _scores(self, slot: int) -> Operand:
         m = self.job.mapping
-        return Operand(Seg.ACC, slot % m.s_slots * self.emitter.chip.acc_region_bytes, m.bk * 4, Dt.F32)
+        return Operand(
+            Seg.ACC, slot % m.s_slots * self.emitter.chip.acc_region_bytes, m.bk * 4, Dt.F32
+        )
 
     def _output(self) -> Operand:
         m = self.job.mapping
-        return Operand(Seg.ACC, m.s_slots * self.emitter.chip.acc_region_bytes, self.job.v.shape[3] * 4, Dt.F32)
+        return Operand(
+            Seg.ACC, m.s_slots * self.emitter.chip.acc_region_bytes, self.job.v.shape[3] * 4, Dt.F32
+        )
 
     # --- loops
 
@@ -126,11 +130,13 @@ class _Attention:
         if self.single:
             self._tiles((0,), self.uses % 2)
             self.uses += 1
-        else:
+        elif self.queue is not Queue.STORE:
             m = self.job.mapping
             pairs = ceil_div(m.tiles, 2)
             clip = Clip(self._pair_limit(), PAIRS) if self._skips() else None
-            self.emitter.loop(self.queue, pairs, self._key_steps(2 * m.bk), lambda: self._tiles((0, 1), 0), clip)
+            self.emitter.loop(
+                self.queue, pairs, self._key_steps(2 * m.bk), lambda: self._tiles((0, 1), 0), clip
+            )
         self._end()
 
     def _skips(self) -> bool:
@@ -172,7 +178,7 @@ class _Attention:
             self._place_areg(OUT_AT, job.out, jb, jh, 1)
 
     def _place_areg(self, areg: int, view: View, jb: int, jh: int, rep: int) -> None:
-        """areg = offset of this core's batch, head and first row in `view`."""
+        """Areg = offset of this core's batch, head and first row in `view`."""
         m = self.job.mapping
         builder = self.emitter.streams[self.queue]
         sb, sh, sr, _ = view.strides
@@ -181,7 +187,9 @@ class _Attention:
         inside = max(m.head_groups // rep, 1)
         builder.seta(areg, fixed, mult=sh if inside > 1 else 0, scalar=S_CORE, div=rep, mod=inside)
         if m.batch_groups > 1:
-            builder.seta(areg, mult=sb, scalar=S_CORE, div=m.head_groups, mod=m.batch_groups, add=areg)
+            builder.seta(
+                areg, mult=sb, scalar=S_CORE, div=m.head_groups, mod=m.batch_groups, add=areg
+            )
         if not keys and m.row_groups > 1:
             units = m.head_groups * m.batch_groups
             builder.seta(areg, mult=m.bq * sr, scalar=S_CORE, div=units, mod=m.row_groups, add=areg)
@@ -245,7 +253,9 @@ class _Attention:
         if self.queue is Queue.LOAD:
             buffer, depth = self.buffers[job.q.buffer], job.q.shape[3]
             self.emitter.load.load(
-                Operand(buffer.segment, buffer.offset + job.q.offset, job.q.strides[2], job.q.dt, Q_AT),
+                Operand(
+                    buffer.segment, buffer.offset + job.q.offset, job.q.strides[2], job.q.dt, Q_AT
+                ),
                 Operand(Seg.L1, self.at["q"][0], job.pitch(depth, job.q.dt), job.q.dt),
                 rows=m.bq,
                 row_bytes=depth * job.q.esize,
@@ -279,7 +289,9 @@ class _Attention:
         elif self.queue is Queue.VECTOR:
             total, inverse = self._col("l"), self._col("inverse")
             self._column_word(
-                column_operand(total), column_operand(inverse), Vec(alu1=Alu.MAX, b=imm(TINY), lut=Lut.RECIP)
+                column_operand(total),
+                column_operand(inverse),
+                Vec(alu1=Alu.MAX, b=imm(TINY), lut=Lut.RECIP),
             )
             depth = job.v.shape[3]
             self.emitter.vector.vec(
@@ -296,7 +308,13 @@ class _Attention:
             buffer, depth = self.buffers[job.out.buffer], job.out.shape[3]
             self.emitter.store.store(
                 Operand(Seg.L1, self.at["out"][0], job.pitch(depth, job.out.dt), job.out.dt),
-                Operand(buffer.segment, buffer.offset + job.out.offset, job.out.strides[2], job.out.dt, OUT_AT),
+                Operand(
+                    buffer.segment,
+                    buffer.offset + job.out.offset,
+                    job.out.strides[2],
+                    job.out.dt,
+                    OUT_AT,
+                ),
                 rows=m.bq,
                 row_bytes=depth * job.out.esize,
                 waits=[Wait(Sem.OUT_FULL)],
@@ -323,9 +341,13 @@ class _Attention:
             self._load_mask(self.job.mask, tile, slot)
 
     def _load_values(self, tile: int, slot: int) -> None:
-        self._load_tile("v", self.job.v, K_AT if self._shared() else V_AT, tile, slot, Sem.V_FREE, Sem.V_FULL)
+        self._load_tile(
+            "v", self.job.v, K_AT if self._shared() else V_AT, tile, slot, Sem.V_FREE, Sem.V_FULL
+        )
 
-    def _load_tile(self, name: str, view: View, areg: int, tile: int, slot: int, free: Sem, full: Sem) -> None:
+    def _load_tile(
+        self, name: str, view: View, areg: int, tile: int, slot: int, free: Sem, full: Sem
+    ) -> None:
         m, buffer = self.job.mapping, self.buffers[view.buffer]
         start = buffer.offset + view.offset + tile * m.bk * view.strides[2]
         self.emitter.load.load(
@@ -349,13 +371,22 @@ class _Attention:
             row_bytes=m.bk * view.esize,
             waits=[Wait(Sem.X_FREE)],
             signals=[self_sem(Sem.X_FULL)],
-            clips=(None, self._rows(), Clip((self.job.k.shape[2] - tile * m.bk) * view.esize, KEY_BYTES)),
+            clips=(
+                None,
+                self._rows(),
+                Clip((self.job.k.shape[2] - tile * m.bk) * view.esize, KEY_BYTES),
+            ),
         )
 
     # --- MATRIX
 
     def _q(self) -> Operand:
-        return Operand(Seg.L1, self.at["q"][0], self.job.pitch(self.job.q.shape[3], self.job.q.dt), self.job.q.dt)
+        return Operand(
+            Seg.L1,
+            self.at["q"][0],
+            self.job.pitch(self.job.q.shape[3], self.job.q.dt),
+            self.job.q.dt,
+        )
 
     def _kv(self, name: str, slot: int) -> Operand:
         view = self.job.k if name == "k" else self.job.v
@@ -407,14 +438,24 @@ class _Attention:
         vector, scores = self.emitter.vector, self._scores(slot)
         top, old, alpha, total = (self._col(n) for n in ("m", "old", "alpha", "sum"))
         clips = (self._rows(), self._keys(tile), None)
-        vector.sync(waits=[Wait(Sem.ACC_FULL)] + ([Wait(Sem.X_FULL)] if job.mask is not None else []))
+        vector.sync(
+            waits=[Wait(Sem.ACC_FULL)] + ([Wait(Sem.X_FULL)] if job.mask is not None else [])
+        )
         self._column_word(column_operand(top), column_operand(old), Vec())
         if job.softcap is not None:
-            cap = Vec(alu1=Alu.MUL, b=imm(job.scale / job.softcap), lut=Lut.TANH, alu2=Alu.MUL, c=imm(job.softcap))
+            cap = Vec(
+                alu1=Alu.MUL,
+                b=imm(job.scale / job.softcap),
+                lut=Lut.TANH,
+                alu2=Alu.MUL,
+                c=imm(job.softcap),
+            )
             vector.vec(scores, scores, cap, rows=m.bq, cols=m.bk, clips=clips)
         vector.vec(scores, scores, self._scale(tile, slot), rows=m.bq, cols=m.bk, clips=clips)
         self._column_word(
-            column_operand(old), column_operand(alpha), Vec(alu1=Alu.SUB, b=self._row(top), lut=Lut.EXP)
+            column_operand(old),
+            column_operand(alpha),
+            Vec(alu1=Alu.SUB, b=self._row(top), lut=Lut.EXP),
         )
         freed = [self_sem(Sem.ACC_FREE)] + ([self_sem(Sem.X_FREE)] if job.mask is not None else [])
         # the sum starts from 0, so that a tile without keys adds nothing
@@ -423,7 +464,9 @@ class _Attention:
         vector.vec(
             scores,
             self._p(slot),
-            Vec(alu1=Alu.SUB, b=column(top), lut=Lut.EXP, red=Red.SUM, red_to=column_operand(total)),
+            Vec(
+                alu1=Alu.SUB, b=column(top), lut=Lut.EXP, red=Red.SUM, red_to=column_operand(total)
+            ),
             rows=m.bq,
             cols=m.bk,
             signals=freed,
@@ -460,7 +503,9 @@ class _Attention:
         added = Side()
         if job.mask is not None:
             kind = Kind.ROW if job.mask.strides[2] == 0 else Kind.FULL
-            operand = Operand(Seg.L1, self.at["mask"][slot], job.pitch(m.bk, job.mask.dt), job.mask.dt)
+            operand = Operand(
+                Seg.L1, self.at["mask"][slot], job.pitch(m.bk, job.mask.dt), job.mask.dt
+            )
             added = Side(kind, operand)
         return Vec(
             alu1=Alu.MUL,

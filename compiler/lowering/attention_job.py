@@ -70,4 +70,13 @@ class AttentionJob:
         probabilities = 2 * bq * self.pitch(bk, p_dt)
         mask = 2 * bq * self.pitch(bk, self.mask.dt) + 128 if self.mask is not None else 0
         out = bq * self.pitch(value_depth, self.out.dt)
-        return queries + keys + probabilities + mask + out + COLUMNS * (4 * bq + 64) + 1024 + 6 * chip.l1_bank_bytes
+        return (
+            queries
+            + keys
+            + probabilities
+            + mask
+            + out
+            + COLUMNS * (4 * bq + 64)
+            + 1024
+            + 6 * chip.l1_bank_bytes
+        )

@@ -45,7 +45,9 @@ def add_chain(
         at = to
 
 
-def _word(script: Script, word: VecWord, at: Operand, to: Operand, places: ChainPlaces, slot: int) -> None:
+def _word(
+    script: Script, word: VecWord, at: Operand, to: Operand, places: ChainPlaces, slot: int
+) -> None:
     b, c = (_side(script, ref, at, places, slot) for ref in (word.b, word.c))
     script.vec(
         at, to, Vec(alu1=word.alu1, b=b, lut=word.lut, alu2=word.alu2, c=c, integer=word.integer)

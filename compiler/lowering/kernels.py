@@ -47,13 +47,19 @@ def _rowwise(form: Callable[[PlanStep], RowOp]) -> Callable[[PlanStep, Plan, Chi
 
 
 def _kernel(step: PlanStep, emit: Emit, buffers: Iterable[int] | None = None) -> Kernel:
-    touched = buffers if buffers is not None else [v.buffer for v in (*step.ins, step.out) if v is not None]
+    touched = (
+        buffers
+        if buffers is not None
+        else [v.buffer for v in (*step.ins, step.out) if v is not None]
+    )
     return Kernel(step=step, buffers=frozenset(touched), emit=emit)
 
 
 def _gemm(step: PlanStep, plan: Plan, chip: Chip) -> Kernel:
     job = prepare_gemm(step, plan, chip)
-    return _kernel(step, lambda emitter, buffers: emit_gemm(emitter, job, buffers), job_buffers(job))
+    return _kernel(
+        step, lambda emitter, buffers: emit_gemm(emitter, job, buffers), job_buffers(job)
+    )
 
 
 def _attention(step: PlanStep, plan: Plan, chip: Chip) -> Kernel:

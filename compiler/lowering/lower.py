@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from athena.chip import Chip
 from athena.chip.load import chip_hash
 from athena.errors import AthenaError
-from athena.isa.fields import Queue, Seg
-from athena.isa.program import NodeInfo, Program, QueueRun, Section, Stream, Tensor
+from athena.isa.fields import Seg
+from athena.isa.program import NodeInfo, Program, Section, Stream, Tensor
 from compiler.graph.chip_ops import Op
 from compiler.graph.flops import node_flops
 from compiler.graph.graph import Graph
@@ -25,7 +25,6 @@ from compiler.lowering.emitter import INITIAL_SEMS, Emitter
 from compiler.lowering.kernels import Kernel, bind
 from compiler.lowering.memory import allocate
 from compiler.lowering.plan import Plan, make_plan
-
 
 FLOP_KINDS = ("matmul", "attention", "attention_full", "elementwise", "norm", "softmax")
 
@@ -60,7 +59,9 @@ def _bind(number: int, plan: Plan, chip: Chip) -> Kernel:
     try:
         return bind(step, plan, chip)
     except AthenaError as error:
-        raise type(error)(error.message, where=f"node '{step.name}' ({step.op})", hint=error.hint) from error
+        raise type(error)(
+            error.message, where=f"node '{step.name}' ({step.op})", hint=error.hint
+        ) from error
 
 
 def _emit(kernel: Kernel, emitter: Emitter, plan: Plan) -> str:
@@ -68,7 +69,9 @@ def _emit(kernel: Kernel, emitter: Emitter, plan: Plan) -> str:
         return kernel.emit(emitter, plan.buffers)
     except AthenaError as error:
         step = kernel.step
-        raise type(error)(error.message, where=f"node '{step.name}' ({step.op})", hint=error.hint) from error
+        raise type(error)(
+            error.message, where=f"node '{step.name}' ({step.op})", hint=error.hint
+        ) from error
 
 
 def _drop_unused(plan: Plan, kernels: list[Kernel]) -> None:
@@ -91,9 +94,9 @@ def _program(
     sizes: tuple[int, ...],
     mappings: dict[int, list[str]],
 ) -> Program:  # noqa: PLR0913
-    queues = [q for q in Queue if len(emitter.streams[q])]
-    streams: tuple[Stream, ...] = tuple(emitter.streams[q].stream() for q in queues)
-    runs = tuple(QueueRun(kind=q, stream=i) for i, q in enumerate(queues))
+    lanes = [lane for lane in emitter.streams if len(emitter.streams[lane])]
+    streams: tuple[Stream, ...] = tuple(emitter.streams[lane].stream() for lane in lanes)
+    runs = tuple(emitter.run_of(lane, i) for i, lane in enumerate(lanes))
     return Program(
         name=graph.name,
         chip=chip.name,
@@ -106,6 +109,7 @@ def _program(
         nodes=tuple(_info(graph, n, mappings.get(i, [])) for i, n in enumerate(graph.nodes)),
         constants=_constants(graph, plan, sizes),
         core_sems=dict(INITIAL_SEMS),
+        cluster_sems=emitter.cluster_sems(),
         scalars=(0,) * 16,
         notes=dict(options.notes),
         weightless=any(v.weightless for v in graph.constants),
@@ -174,11 +178,13 @@ def _stored(graph: Graph, name: str) -> NDArray[np.generic] | None:
         return None
     data = np.ascontiguousarray(value.const)
     if value.dtype.is_float:
-        return data.astype(np.float32) if data.dtype.itemsize == 8 or data.dtype == np.float16 else data
+        return (
+            data.astype(np.float32)
+            if data.dtype.itemsize == 8 or data.dtype == np.float16
+            else data
+        )
     if data.dtype == np.bool_ or data.dtype.itemsize == 1:
         return data
     if data.size and (data.min() < -(1 << 31) or data.max() >= 1 << 31):
         raise AthenaError("an integer constant exceeds 32 bits", where=f"value '{name}'")
     return data.astype(np.int32)
-
-

@@ -28,7 +28,9 @@ def is_plain_copy(step: PlanStep) -> bool:
     source = step.ins[0]
     if source is None:
         raise TypeError(step.op)
-    shape, (steps, out) = collapse(step.out.shape, (source.expand(step.out.shape).strides, step.out.strides))
+    shape, (steps, out) = collapse(
+        step.out.shape, (source.expand(step.out.shape).strides, step.out.strides)
+    )
     del out
     return shape[-1] == 1 or steps[-1] in (0, source.esize)
 
@@ -40,7 +42,11 @@ def emit_transpose(emitter: Emitter, step: PlanStep, buffers: list[Buffer]) -> s
         raise TypeError(step.op)
     shape, (steps, outs) = collapse(step.out.shape, (source.strides, step.out.strides))
     inner = next((i for i, s in enumerate(steps[:-1]) if s == source.esize), None)
-    axes = [i for i in range(len(shape) - 1) if i != inner] + ([] if inner is None else [inner]) + [len(shape) - 1]
+    axes = (
+        [i for i in range(len(shape) - 1) if i != inner]
+        + ([] if inner is None else [inner])
+        + [len(shape) - 1]
+    )
     if len(shape) == 1:
         shape, steps, outs, axes = (1, *shape), (0, *steps), (0, *outs), [0, 1]
     full = tuple(shape[a] for a in axes)
@@ -56,7 +62,11 @@ def _emit(
     budget = core.l1_bytes // 2 // (2 * view.esize + 2 * out.esize + 4 + view.esize)
     side = min(TILE_SIDE, int(budget**0.5))
     split = choose_split(
-        view.shape, emitter.chip.cores, max_elems=side * side, lanes=min(core.vector.lanes, side), whole_rows=False
+        view.shape,
+        emitter.chip.cores,
+        max_elems=side * side,
+        lanes=min(core.vector.lanes, side),
+        whole_rows=False,
     )
     if split.tile_cols > side or split.tile_rows > side:
         cols = min(split.tile_cols, side)
@@ -64,15 +74,25 @@ def _emit(
         per_row = split.tile_rows * split.row_tiles
         per_col = split.tile_cols * split.col_tiles
         split = replace(
-            split, tile_cols=cols, tile_rows=rows, row_tiles=-(-per_row // rows), col_tiles=-(-per_col // cols)
+            split,
+            tile_cols=cols,
+            tile_rows=rows,
+            row_tiles=-(-per_row // rows),
+            col_tiles=-(-per_col // cols),
         )
         split = _regroup(split, view.shape)
-    size = tile_bytes(Kind.FULL, view.esize, split) + view.esize * 32 * max(split.tile_cols, split.tile_rows)
-    total = 3 * size + 2 * tile_bytes(Kind.FULL, out.esize, split) + 4 * core.l1_bytes // core.l1_banks
+    size = tile_bytes(Kind.FULL, view.esize, split) + view.esize * 32 * max(
+        split.tile_cols, split.tile_rows
+    )
+    total = (
+        3 * size + 2 * tile_bytes(Kind.FULL, out.esize, split) + 4 * core.l1_bytes // core.l1_banks
+    )
     arena = emitter.begin(step.node, total)
     turned_pitch = pitch_of(Kind.FULL, split.tile_rows, view.esize)
     slots = (arena.take(size), arena.take(size))
-    straight = Operand(Seg.L1, arena.take(size), pitch_of(Kind.FULL, split.tile_cols, view.esize), view.dt)
+    straight = Operand(
+        Seg.L1, arena.take(size), pitch_of(Kind.FULL, split.tile_cols, view.esize), view.dt
+    )
     target = make_tile(out, Kind.FULL, split, arena)
     nest = Nest(emitter, view.shape, split, transposed=True)
     emitter.barrier()
@@ -117,7 +137,9 @@ def _emit(
             )
             source = straight
         _convert(script, source, target.operand(spot.slot))
-        script.emit([Wait(Sem.X_FULL), Wait(Sem.OUT_FREE)], [self_sem(Sem.X_FREE), self_sem(Sem.OUT_FULL)])
+        script.emit(
+            [Wait(Sem.X_FULL), Wait(Sem.OUT_FREE)], [self_sem(Sem.X_FREE), self_sem(Sem.OUT_FULL)]
+        )
 
     nest.walk(Queue.LOAD, (view,), load, by_element=True)
     nest.walk(Queue.VECTOR, (), vector, by_element=True)
@@ -134,7 +156,10 @@ def _regroup(split, shape):  # type: ignore[no-untyped-def]
 
 def _convert(script: Script, source: Operand, target: Operand) -> None:
     words = vec_words(
-        (), integer=source.dt in _INTEGERS, operand_integer=(source.dt in _INTEGERS,), out_integer=target.dt in _INTEGERS
+        (),
+        integer=source.dt in _INTEGERS,
+        operand_integer=(source.dt in _INTEGERS,),
+        out_integer=target.dt in _INTEGERS,
     )
     add_chain(script, words, source, target, ChainPlaces(tiles={}, temp=None, recip=None), 0)
 
@@ -170,8 +195,12 @@ def emit_gather(emitter: Emitter, step: PlanStep, buffers: list[Buffer]) -> str:
     flat = replace(flat, strides=(flat.strides[0], 0), shape=(ids.elems, width))
     core = emitter.chip.core
     elems = max(width, core.l1_bytes // 4 // (2 * table.esize + 2 * out.esize))
-    split = choose_split(out.shape, emitter.chip.cores, max_elems=elems, lanes=core.vector.lanes, whole_rows=True)
-    size = 2 * tile_bytes(Kind.FULL, table.esize, split) + 2 * tile_bytes(Kind.FULL, out.esize, split)
+    split = choose_split(
+        out.shape, emitter.chip.cores, max_elems=elems, lanes=core.vector.lanes, whole_rows=True
+    )
+    size = 2 * tile_bytes(Kind.FULL, table.esize, split) + 2 * tile_bytes(
+        Kind.FULL, out.esize, split
+    )
     size += 2 * tile_bytes(Kind.COL, 4, split) + 3 * emitter.chip.l1_bank_bytes
     arena = emitter.begin(step.node, size)
     index = make_tile(flat, Kind.COL, split, arena)
@@ -207,8 +236,12 @@ def emit_gather(emitter: Emitter, step: PlanStep, buffers: list[Buffer]) -> str:
     def vector(spot: Spot) -> None:
         script = Script(emitter.vector, spot, split.tile_rows, split.tile_cols)
         integer = table.dt in _INTEGERS and out.dt in _INTEGERS
-        script.vec(found.operand(spot.slot), target.operand(spot.slot), Vec(alu1=Alu.PASS, integer=integer))
-        script.emit([Wait(Sem.X_FULL), Wait(Sem.OUT_FREE)], [self_sem(Sem.X_FREE), self_sem(Sem.OUT_FULL)])
+        script.vec(
+            found.operand(spot.slot), target.operand(spot.slot), Vec(alu1=Alu.PASS, integer=integer)
+        )
+        script.emit(
+            [Wait(Sem.X_FULL), Wait(Sem.OUT_FREE)], [self_sem(Sem.X_FREE), self_sem(Sem.OUT_FULL)]
+        )
 
     nest.walk(Queue.LOAD, (flat,), load)
     nest.walk(Queue.VECTOR, (), vector, by_element=True)

@@ -43,18 +43,24 @@ class Split:
 
     def describe(self) -> str:
         """One line for `--explain`."""
-        groups = f"{self.outer_groups}x{self.row_groups}x{self.col_groups} cores (outer x rows x cols)"
+        groups = (
+            f"{self.outer_groups}x{self.row_groups}x{self.col_groups} cores (outer x rows x cols)"
+        )
         return f"{groups}, tile {self.tile_rows}x{self.tile_cols}, {self.row_tiles}x{self.col_tiles} tiles a core"
 
 
-def choose_split(shape: tuple[int, ...], cores: int, *, max_elems: int, lanes: int, whole_rows: bool) -> Split:
+def choose_split(
+    shape: tuple[int, ...], cores: int, *, max_elems: int, lanes: int, whole_rows: bool
+) -> Split:
     """Split [outer…, rows, cols] over `cores` with tiles of at most `max_elems` elements.
 
     `whole_rows`: a tile has whole rows (reductions). Raises: CapacityError if one row does not fit.
     """
     *outer, rows, cols = shape
     if whole_rows and cols > max_elems:
-        raise CapacityError(f"a row of {cols} elements does not fit L1 ({max_elems})", where="lowering")
+        raise CapacityError(
+            f"a row of {cols} elements does not fit L1 ({max_elems})", where="lowering"
+        )
     axis = max(range(len(outer)), key=lambda i: outer[i], default=-1)
     groups = 1
     if axis >= 0 and rows < cores:
@@ -137,7 +143,12 @@ class Nest:
         return self._patterns.get(key, 0)
 
     def walk(
-        self, queue: Queue, views: tuple[View, ...], leaf: Callable[[Spot], None], *, by_element: bool = False
+        self,
+        queue: Queue,
+        views: tuple[View, ...],
+        leaf: Callable[[Spot], None],
+        *,
+        by_element: bool = False,
     ) -> None:
         """Set the aregs that `views` need on `queue`, then loop over the core's tiles.
 
@@ -168,7 +179,9 @@ class Nest:
             if any(key) and key not in self._patterns:
                 areg = FIRST_PATTERN + len(self._patterns)
                 if areg > LAST_PATTERN:
-                    raise CapacityError("an op walks more than nine different stride patterns", where="lowering")
+                    raise CapacityError(
+                        "an op walks more than nine different stride patterns", where="lowering"
+                    )
                 self._patterns[key] = areg
                 self._pattern_start(areg, key, rows, cols)
 
@@ -179,11 +192,19 @@ class Nest:
             self._seta(areg, cols * key[-1], 1, split.col_groups, areg)
         if split.axis >= 0 and key[split.axis]:
             block = self.shape[split.axis] // split.outer_groups
-            self._seta(areg, block * key[split.axis], split.row_groups * split.col_groups, split.outer_groups, areg)
+            self._seta(
+                areg,
+                block * key[split.axis],
+                split.row_groups * split.col_groups,
+                split.outer_groups,
+                areg,
+            )
 
     def _seta(self, areg: int, mult: int, div: int, mod: int, add: int) -> None:
         if abs(mult) >= MULT_LIMIT:
-            raise CapacityError(f"cores lie {mult:,} bytes apart; at most {MULT_LIMIT:,}", where="lowering")
+            raise CapacityError(
+                f"cores lie {mult:,} bytes apart; at most {MULT_LIMIT:,}", where="lowering"
+            )
         builder = self.emitter.streams[self._queue]
         builder.seta(areg, mult=0 if mod == 1 else mult, scalar=S_CORE, div=div, mod=mod, add=add)
 
@@ -210,7 +231,11 @@ class Nest:
     def _tiles(self, at: tuple[int, ...], leaf: Callable[[Spot], None]) -> None:
         split = self.split
         if split.row_tiles > 1:
-            self._columns(lambda col: self._pairs(split.row_tiles, True, lambda row: self._leaf(at, row, col, leaf)))
+            self._columns(
+                lambda col: self._pairs(
+                    split.row_tiles, True, lambda row: self._leaf(at, row, col, leaf)
+                )
+            )
         elif split.col_tiles > 1:
             self._pairs(split.col_tiles, False, lambda col: self._leaf(at, 0, col, leaf))
         else:
@@ -226,7 +251,9 @@ class Nest:
 
     def _pairs(self, count: int, along_rows: bool, body: Callable[[int], None]) -> None:  # noqa: FBT001
         size = self.split.tile_rows if along_rows else self.split.tile_cols
-        steps = self._steps(rows=2 * size, cols=0) if along_rows else self._steps(rows=0, cols=2 * size)
+        steps = (
+            self._steps(rows=2 * size, cols=0) if along_rows else self._steps(rows=0, cols=2 * size)
+        )
 
         def two() -> None:
             body(0)
@@ -242,10 +269,14 @@ class Nest:
             steps += [(COL_INDEX[scale], cols * scale) for scale in self._scales]
         return tuple((areg, delta) for areg, delta in steps if delta)
 
-    def _loop(self, count: int, steps: tuple[tuple[int, int], ...], body: Callable[[], None]) -> None:
+    def _loop(
+        self, count: int, steps: tuple[tuple[int, int], ...], body: Callable[[], None]
+    ) -> None:
         self.emitter.loop(self._queue, count, steps, body)
 
-    def _leaf(self, outer: tuple[int, ...], row: int, col: int, leaf: Callable[[Spot], None]) -> None:
+    def _leaf(
+        self, outer: tuple[int, ...], row: int, col: int, leaf: Callable[[Spot], None]
+    ) -> None:
         slot = self._uses % 2
         self._uses += 1
         leaf(Spot(self, slot, row, col, outer))

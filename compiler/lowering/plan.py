@@ -77,7 +77,6 @@ class Plan:
         self.buffers.append(Buffer(segment=segment, nbytes=size, name=name, value=value))
         return len(self.buffers) - 1
 
-
     def packed_buffer(self, original: int, strip: int, nbytes: int, name: str) -> int:
         """The buffer for a constant packed in strips: shared by all users of the same packing; the original may then be unused."""
         key = (original, strip)
@@ -119,7 +118,9 @@ class _Planner:
         """A new buffer for `value`; `order` lists its axes from the outermost to the innermost in memory."""
         dt = STORAGE[value.dtype]
         number = self.plan.buffer(segment, value.elems * DT_BYTES[dt], value.name, value.name)
-        view = View(buffer=number, dt=dt, shape=value.shape, strides=packed(value.shape, DT_BYTES[dt]))
+        view = View(
+            buffer=number, dt=dt, shape=value.shape, strides=packed(value.shape, DT_BYTES[dt])
+        )
         if order is not None:
             memory = packed(tuple(value.shape[a] for a in order), DT_BYTES[dt])
             strides = [0] * len(order)
@@ -208,13 +209,17 @@ class _Planner:
             raise KeyError(node.name)
         view = self._aliased(node, source, out)
         if view is None:
-            copy = self._place(replace(out, shape=self.graph.value(node.inputs[0]).shape), self._segment(out.name))
+            copy = self._place(
+                replace(out, shape=self.graph.value(node.inputs[0]).shape), self._segment(out.name)
+            )
             self._copy(node, source, copy)
             view = copy.reshape(out.shape)
         if view is None:
             raise KeyError(node.name)
         must_copy = out.name in self.outputs and (
-            self.plan.buffers[view.buffer].segment in (Seg.WEIGHT, Seg.INPUT) or 0 in view.strides and out.elems > 1
+            self.plan.buffers[view.buffer].segment in (Seg.WEIGHT, Seg.INPUT)
+            or 0 in view.strides
+            and out.elems > 1
         )
         if must_copy or STORAGE[out.dtype] != view.dt:
             self._copy(node, view, self._place(out, self._segment(out.name)))
@@ -234,7 +239,9 @@ class _Planner:
 
     def _concat(self, node: Node) -> None:
         out = self.graph.value(node.outputs[0])
-        view = self.plan.views.get(out.name) or self._place(out, self._segment(out.name), self._order(out.name))
+        view = self.plan.views.get(out.name) or self._place(
+            out, self._segment(out.name), self._order(out.name)
+        )
         attrs = node.attrs
         if not isinstance(attrs, ConcatAttrs):
             raise KeyError(node.name)
@@ -250,12 +257,19 @@ class _Planner:
                 self._copy(node, part, target)
 
     def _pad(self, node: Node) -> None:
-        source, out, attrs = self._view(node.inputs[0]), self.graph.value(node.outputs[0]), node.attrs
+        source, out, attrs = (
+            self._view(node.inputs[0]),
+            self.graph.value(node.outputs[0]),
+            node.attrs,
+        )
         if source is None or not isinstance(attrs, PadAttrs):
             raise KeyError(node.name)
         view = self._place(out, self._segment(out.name))
         value = Value(
-            name=f"{out.name}.fill", dtype=out.dtype, shape=(1,), const=np.full((1,), attrs.value, out.dtype.numpy)
+            name=f"{out.name}.fill",
+            dtype=out.dtype,
+            shape=(1,),
+            const=np.full((1,), attrs.value, out.dtype.numpy),
         )
         self._copy(node, self._place(value, Seg.WEIGHT).expand(out.shape), view)
         self.plan.const_data[len(self.plan.buffers) - 1] = value.const  # type: ignore[assignment]
@@ -265,16 +279,26 @@ class _Planner:
     def _copy(self, node: Node, source: View, target: View) -> None:
         self.plan.steps.append(
             PlanStep(
-                op="Copy", name=node.name, attrs=ElementwiseAttrs(), ins=(source,), out=target, node=self.numbers[node.name]
+                op="Copy",
+                name=node.name,
+                attrs=ElementwiseAttrs(),
+                ins=(source,),
+                out=target,
+                node=self.numbers[node.name],
             )
         )
 
     def _compute(self, node: Node) -> None:
         ins = tuple(self._view(name) for name in node.inputs)
-        consts = tuple(self.graph.value(name) if name and self.graph.value(name).is_const else None for name in node.inputs)
+        consts = tuple(
+            self.graph.value(name) if name and self.graph.value(name).is_const else None
+            for name in node.inputs
+        )
         ready = tuple(self._readable(node, i, view) for i, view in enumerate(ins))
         out = self.graph.value(node.outputs[0])
-        view = self.plan.views.get(out.name) or self._place(out, self._segment(out.name), self._order(out.name))
+        view = self.plan.views.get(out.name) or self._place(
+            out, self._segment(out.name), self._order(out.name)
+        )
         self.plan.steps.append(
             PlanStep(
                 op=node.op,
@@ -297,7 +321,9 @@ class _Planner:
         if node.op in (Op.ELEMENTWISE, Op.QUANTIZE, Op.DEQUANTIZE) and self._copies_itself(node):
             return view
         value = self.graph.value(node.inputs[index])
-        copy = self._place(replace(value, name=f"{value.name}.packed{len(self.plan.buffers)}"), Seg.ACT)
+        copy = self._place(
+            replace(value, name=f"{value.name}.packed{len(self.plan.buffers)}"), Seg.ACT
+        )
         self._copy(node, view, copy)
         return copy
 

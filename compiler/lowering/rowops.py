@@ -56,7 +56,9 @@ def elementwise(step: PlanStep) -> RowOp:
         made = tools.script(spot)
         recip = tools.temp(needed - 1) if needed and _has_recip(words) else None
         places = ChainPlaces(
-            tiles=dict(enumerate(tools.ins)), temp=tools.temp(0) if len(words) > 1 else None, recip=recip
+            tiles=dict(enumerate(tools.ins)),
+            temp=tools.temp(0) if len(words) > 1 else None,
+            recip=recip,
         )
         source = tools.ins[0]
         target = tools.out.operand(spot.slot)
@@ -70,7 +72,13 @@ def elementwise(step: PlanStep) -> RowOp:
 
     extra = 0 if _kind_full(joined[0], shape) else 1
     return RowOp(
-        shape=shape, ins=joined[:-1], out=joined[-1], whole_rows=False, temps=needed + extra, columns=0, script=script
+        shape=shape,
+        ins=joined[:-1],
+        out=joined[-1],
+        whole_rows=False,
+        temps=needed + extra,
+        columns=0,
+        script=script,
     )
 
 
@@ -100,9 +108,15 @@ def norm(step: PlanStep) -> RowOp:
         centred = x
         if layer:
             made.vec(x, None, Vec(red=Red.SUM, red_to=column_operand(mean)))
-            made.column(column_operand(mean), column_operand(mean), Vec(alu1=Alu.MUL, b=number(inverse)))
+            made.column(
+                column_operand(mean), column_operand(mean), Vec(alu1=Alu.MUL, b=number(inverse))
+            )
             centred = tools.temp(0)
-            made.vec(x, centred, Vec(alu1=Alu.SUB, b=column(mean), red=Red.SUMSQ, red_to=column_operand(square)))
+            made.vec(
+                x,
+                centred,
+                Vec(alu1=Alu.SUB, b=column(mean), red=Red.SUMSQ, red_to=column_operand(square)),
+            )
         else:
             made.vec(x, None, Vec(red=Red.SUMSQ, red_to=column_operand(square)))
         made.column(
@@ -114,11 +128,21 @@ def norm(step: PlanStep) -> RowOp:
         scaled = tools.temp(0) if beta else tools.out.operand(spot.slot)
         made.vec(centred, scaled, Vec(alu1=Alu.MUL, b=column(square), alu2=Alu.MUL, c=gamma))
         if beta:
-            made.vec(scaled, tools.out.operand(spot.slot), Vec(alu1=Alu.ADD, b=tools.ins[2].side(spot.slot)))
+            made.vec(
+                scaled,
+                tools.out.operand(spot.slot),
+                Vec(alu1=Alu.ADD, b=tools.ins[2].side(spot.slot)),
+            )
         return made
 
     return RowOp(
-        shape=shape, ins=joined[:-1], out=joined[-1], whole_rows=True, temps=int(layer or beta), columns=2, script=script
+        shape=shape,
+        ins=joined[:-1],
+        out=joined[-1],
+        whole_rows=True,
+        temps=int(layer or beta),
+        columns=2,
+        script=script,
     )
 
 
@@ -132,12 +156,26 @@ def softmax(step: PlanStep) -> RowOp:
         x, e = tools.ins[0].operand(spot.slot), tools.temp(0)
         top, total = tools.columns
         made.vec(x, None, Vec(red=Red.MAX, red_to=column_operand(top)))
-        made.vec(x, e, Vec(alu1=Alu.SUB, b=column(top), lut=Lut.EXP, red=Red.SUM, red_to=column_operand(total)))
+        made.vec(
+            x,
+            e,
+            Vec(
+                alu1=Alu.SUB, b=column(top), lut=Lut.EXP, red=Red.SUM, red_to=column_operand(total)
+            ),
+        )
         made.column(column_operand(total), column_operand(total), Vec(lut=Lut.RECIP))
         made.vec(e, tools.out.operand(spot.slot), Vec(alu1=Alu.MUL, b=column(total)))
         return made
 
-    return RowOp(shape=shape, ins=joined[:-1], out=joined[-1], whole_rows=True, temps=1, columns=2, script=script)
+    return RowOp(
+        shape=shape,
+        ins=joined[:-1],
+        out=joined[-1],
+        whole_rows=True,
+        temps=1,
+        columns=2,
+        script=script,
+    )
 
 
 _REDUCTIONS = {
@@ -164,15 +202,27 @@ def reduce(step: PlanStep) -> RowOp:
         made = tools.script(spot)
         to = replace(column_operand(tools.columns[0]), dt=Dt.I32 if integer else Dt.F32)
         made.vec(
-            tools.ins[0].operand(spot.slot), None, Vec(red=_REDUCTIONS[kind], red_to=to, integer=integer)
+            tools.ins[0].operand(spot.slot),
+            None,
+            Vec(red=_REDUCTIONS[kind], red_to=to, integer=integer),
         )
         scale = 1.0 / shape[-1] if kind is ReduceKind.MEAN else 1.0
         target = tools.out.operand(spot.slot)
         packed = replace(target, stride=target.stride)
-        made.column(to, packed, Vec(alu1=Alu.MUL, b=number(scale)) if scale != 1.0 else Vec(integer=integer))
+        made.column(
+            to, packed, Vec(alu1=Alu.MUL, b=number(scale)) if scale != 1.0 else Vec(integer=integer)
+        )
         return made
 
-    return RowOp(shape=shape, ins=joined[:1], out=joined[1], whole_rows=True, temps=0, columns=1, script=script)
+    return RowOp(
+        shape=shape,
+        ins=joined[:1],
+        out=joined[1],
+        whole_rows=True,
+        temps=0,
+        columns=1,
+        script=script,
+    )
 
 
 def rope(step: PlanStep) -> RowOp:
@@ -200,11 +250,24 @@ def rope(step: PlanStep) -> RowOp:
         made.vec(
             turned,
             tools.out.operand(spot.slot),
-            Vec(alu1=Alu.MUL, b=tools.ins[2].side(spot.slot), alu2=Alu.ADD, c=Side(Kind.FULL, straight)),
+            Vec(
+                alu1=Alu.MUL,
+                b=tools.ins[2].side(spot.slot),
+                alu2=Alu.ADD,
+                c=Side(Kind.FULL, straight),
+            ),
         )
         return made
 
-    return RowOp(shape=shape, ins=joined[:-1], out=joined[-1], whole_rows=True, temps=2, columns=0, script=script)
+    return RowOp(
+        shape=shape,
+        ins=joined[:-1],
+        out=joined[-1],
+        whole_rows=True,
+        temps=2,
+        columns=0,
+        script=script,
+    )
 
 
 def quantize(step: PlanStep) -> RowOp:
@@ -226,7 +289,15 @@ def quantize(step: PlanStep) -> RowOp:
         )
         return made
 
-    return RowOp(shape=shape, ins=joined[:1], out=joined[1], whole_rows=False, temps=0, columns=0, script=script)
+    return RowOp(
+        shape=shape,
+        ins=joined[:1],
+        out=joined[1],
+        whole_rows=False,
+        temps=0,
+        columns=0,
+        script=script,
+    )
 
 
 def dequantize(step: PlanStep) -> RowOp:
@@ -241,9 +312,20 @@ def dequantize(step: PlanStep) -> RowOp:
     def script(tools: Tools, spot: Spot) -> Script:
         made = tools.script(spot)
         steps = Vec(
-            alu1=Alu.SUB, b=number(float(attrs.zero_point[0])), alu2=Alu.MUL, c=number(attrs.scale[0])
+            alu1=Alu.SUB,
+            b=number(float(attrs.zero_point[0])),
+            alu2=Alu.MUL,
+            c=number(attrs.scale[0]),
         )
         made.vec(tools.ins[0].operand(spot.slot), tools.out.operand(spot.slot), steps)
         return made
 
-    return RowOp(shape=shape, ins=joined[:1], out=joined[1], whole_rows=False, temps=0, columns=0, script=script)
+    return RowOp(
+        shape=shape,
+        ins=joined[:1],
+        out=joined[1],
+        whole_rows=False,
+        temps=0,
+        columns=0,
+        script=script,
+    )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from athena.isa.builder import Operand, Wait, self_sem
 from athena.isa.fields import Dt, Kind, Queue, Seg
 from compiler.lowering.emitter import Arena, Emitter, Sem
-from compiler.lowering.nest import Nest, Spot, Split, choose_split
+from compiler.lowering.nest import Nest, Split, Spot, choose_split
 from compiler.lowering.plan import Buffer, PlanStep
 from compiler.lowering.tiles import Script, Tile, kind_of, make_tile, pitch_of, tile_bytes
 from compiler.lowering.views import View, collapse
@@ -61,7 +61,9 @@ class Tools:
         return Operand(Seg.L1, self.temps[number], pitch_of(Kind.FULL, self.split.tile_cols, 4), dt)
 
 
-def joint(shape: tuple[int, ...], views: tuple[View, ...], *, keep_cols: bool) -> tuple[tuple[int, ...], tuple[View, ...]]:
+def joint(
+    shape: tuple[int, ...], views: tuple[View, ...], *, keep_cols: bool
+) -> tuple[tuple[int, ...], tuple[View, ...]]:
     """`views` (all of `shape`, or with last axis 1) with merged axes, at least [rows, cols].
 
     `keep_cols`: the last axis stays as it is; otherwise it may merge with those before it.
@@ -74,7 +76,9 @@ def joint(shape: tuple[int, ...], views: tuple[View, ...], *, keep_cols: bool) -
         full, strides = collapse(shape, tuple(v.strides for v in views))
         if len(full) == 1:
             full, strides = (1, *full), tuple((0, *s) for s in strides)
-    return full, tuple(replace(v, shape=full, strides=s) for v, s in zip(views, strides, strict=True))
+    return full, tuple(
+        replace(v, shape=full, strides=s) for v, s in zip(views, strides, strict=True)
+    )
 
 
 def emit_rowwise(emitter: Emitter, step: PlanStep, op: RowOp, buffers: list[Buffer]) -> str:
@@ -112,7 +116,11 @@ def _split(emitter: Emitter, op: RowOp, kinds: tuple[Kind, ...], out_kind: Kind)
         budget = core.l1_bytes - core.l1_bytes // 8
         elems = max(1, (budget - (rows + PITCH_SLACK) * cols) // (per_elem + COLUMNS_RESERVED))
     return choose_split(
-        op.shape, emitter.chip.cores, max_elems=elems, lanes=core.vector.lanes, whole_rows=op.whole_rows
+        op.shape,
+        emitter.chip.cores,
+        max_elems=elems,
+        lanes=core.vector.lanes,
+        whole_rows=op.whole_rows,
     )
 
 

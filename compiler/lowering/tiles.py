@@ -13,7 +13,7 @@ from athena.isa.builder import Clips, Operand, Side, StreamBuilder, Vec, Wait, i
 from athena.isa.cycles import ceil_div
 from athena.isa.fields import Dt, Kind, Perm, Seg
 from compiler.lowering.emitter import Arena
-from compiler.lowering.nest import Spot, Split
+from compiler.lowering.nest import Split, Spot
 from compiler.lowering.views import View
 
 PITCH_ALIGN = 32
@@ -39,7 +39,14 @@ class Tile:
         """The slot in L1; the stride of a column is that between its elements."""
         return Operand(Seg.L1, self.slots[slot], self.pitch, self.view.dt)
 
-    def load(self, builder: StreamBuilder, spot: Spot, segment: Seg, base: int, **sync: Sequence[Wait] | Sequence[int]) -> None:
+    def load(
+        self,
+        builder: StreamBuilder,
+        spot: Spot,
+        segment: Seg,
+        base: int,
+        **sync: Sequence[Wait] | Sequence[int],
+    ) -> None:
         """The LOAD of this tile."""
         source = spot.operand(segment, self.view, base)
         row_bytes = self.cols * self.view.esize
@@ -104,7 +111,14 @@ class Script:
         clips: Clips = (self.spot.rows() if acc_rows else None, self.spot.cols(), None)
         self._words.append(
             lambda waits, signals: self.builder.vec(
-                a, d, steps, rows=self.rows, cols=self.cols, waits=waits, signals=signals, clips=clips
+                a,
+                d,
+                steps,
+                rows=self.rows,
+                cols=self.cols,
+                waits=waits,
+                signals=signals,
+                clips=clips,
             )
         )
 
@@ -118,7 +132,9 @@ class Script:
             )
         )
 
-    def perm(self, a: Operand, d: Operand, mode: Perm, *, rows: int, cols: int, clips: Clips) -> None:
+    def perm(
+        self, a: Operand, d: Operand, mode: Perm, *, rows: int, cols: int, clips: Clips
+    ) -> None:
         """VPERM."""
         self._words.append(
             lambda waits, signals: self.builder.vperm(

@@ -150,7 +150,11 @@ def _divide(step: Step, ref: Ref, both: bool) -> list[_Prim]:
     if step.swap:
         return [_Prim(lut=Lut.RECIP), _Prim(alu=Alu.MUL, ref=ref)]
     if ref.operand is None:
-        return [_Prim(alu=Alu.MUL, ref=Ref(const=1.0 / ref.const))] if ref.const else [_Prim(lut=Lut.RECIP)]
+        return (
+            [_Prim(alu=Alu.MUL, ref=Ref(const=1.0 / ref.const))]
+            if ref.const
+            else [_Prim(lut=Lut.RECIP)]
+        )
     return [_Prim(alu=Alu.MUL, ref=replace(ref, recip=True))]
 
 
@@ -180,7 +184,9 @@ def _pack(prims: list[_Prim]) -> tuple[VecWord, ...]:
     for prim in prims:
         same = bool(words) and words[-1].integer == prim.integer
         if prim.select is not None:
-            words.append(VecWord(b=prim.select[0], alu2=Alu.SELECT, c=prim.select[1], integer=prim.integer))
+            words.append(
+                VecWord(b=prim.select[0], alu2=Alu.SELECT, c=prim.select[1], integer=prim.integer)
+            )
             place = 4
         elif prim.lut is not Lut.NONE:
             if same and place <= 1:

@@ -57,16 +57,23 @@ class View:
     def contiguous(self) -> bool:
         """Whether the view is packed in row-major order."""
         return self.strides == packed(self.shape, self.esize) or all(
-            n == 1 or s == p for n, s, p in zip(self.shape, self.strides, packed(self.shape, self.esize), strict=True)
+            n == 1 or s == p
+            for n, s, p in zip(
+                self.shape, self.strides, packed(self.shape, self.esize), strict=True
+            )
         )
 
     def permute(self, perm: tuple[int, ...]) -> View:
         """Axes reordered."""
         return replace(
-            self, shape=tuple(self.shape[p] for p in perm), strides=tuple(self.strides[p] for p in perm)
+            self,
+            shape=tuple(self.shape[p] for p in perm),
+            strides=tuple(self.strides[p] for p in perm),
         )
 
-    def slice(self, starts: tuple[int, ...], steps: tuple[int, ...], shape: tuple[int, ...]) -> View:
+    def slice(
+        self, starts: tuple[int, ...], steps: tuple[int, ...], shape: tuple[int, ...]
+    ) -> View:
         """A strided block."""
         offset = self.offset + sum(a * s for a, s in zip(starts, self.strides, strict=True))
         strides = tuple(s * step for s, step in zip(self.strides, steps, strict=True))
@@ -100,7 +107,7 @@ def packed(shape: tuple[int, ...], esize: int) -> tuple[int, ...]:
 def _reshaped_strides(
     old: tuple[int, ...], strides: tuple[int, ...], new: tuple[int, ...]
 ) -> tuple[int, ...] | None:
-    """numpy's no-copy rule: groups of old axes with one common stride become groups of new axes."""
+    """Numpy's no-copy rule: groups of old axes with one common stride become groups of new axes."""
     pairs = [(n, s) for n, s in zip(old, strides, strict=True) if n != 1]
     out: list[int] = []
     at = 0
@@ -137,7 +144,9 @@ def _reshaped_strides(
     return tuple(out)
 
 
-def collapse(shape: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+def collapse(
+    shape: tuple[int, ...], strides: tuple[tuple[int, ...], ...]
+) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
     """Merge neighbouring axes that every operand walks with one stride; drops axes of size 1 (keeps at least one).
 
     In: a common shape and, per operand, its strides. Out: the merged shape and strides.
@@ -152,4 +161,6 @@ def collapse(shape: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> tu
             merged[-1] = (before * size, step)
         else:
             merged.append((size, step))
-    return tuple(n for n, _ in merged), tuple(tuple(step[i] for _, step in merged) for i in range(len(strides)))
+    return tuple(n for n, _ in merged), tuple(
+        tuple(step[i] for _, step in merged) for i in range(len(strides))
+    )
