@@ -61,13 +61,17 @@ class _View:
 
     def producer(self, name: str) -> Node | None:
         """The node that computes the value; None for graph inputs and constants."""
-        for vertex in self._topology.pred[name]:
+        for vertex in self._topology._pred[name]:
             return self._nodes[vertex[0]]
         return None
 
     def consumers(self, name: str) -> tuple[Node, ...]:
         """The nodes that read the value, each once, in the order they were added."""
-        return tuple(self._nodes[vertex[0]] for vertex in self._topology.succ[name])
+        return tuple(self._nodes[vertex[0]] for vertex in self._topology._succ[name])
+
+    def is_read(self, name: str) -> bool:
+        """Whether any node reads the value."""
+        return bool(self._topology._succ[name])
 
     def input_values(self, node: Node) -> tuple[Value | None, ...]:
         """The node's input values; None where an optional one is absent."""
@@ -312,7 +316,7 @@ class GraphEdit(_View):
                 topology.add_edge(name, vertex, key=slot)
         for slot, name in enumerate(node.outputs):
             if name:
-                if name not in values or topology.pred[name]:
+                if name not in values or topology._pred[name]:
                     raise InternalError(
                         f"output value '{name}' unknown or made twice", where=node.name
                     )
@@ -334,7 +338,7 @@ class GraphEdit(_View):
         missing: dict[str, int] = {}
         heap: list[tuple[float, int, str]] = []
         for name, node in self._nodes.items():
-            waits = {value for value in node.inputs if value and self._topology.pred[value]}
+            waits = {value for value in node.inputs if value and self._topology._pred[value]}
             missing[name] = len(waits)
             if not waits:
                 heap.append((self._position[name], serial[name], name))
@@ -344,7 +348,7 @@ class GraphEdit(_View):
             node = self._nodes[heapq.heappop(heap)[2]]
             order.append(node)
             for value in dict.fromkeys(node.outputs):
-                for vertex in self._topology.succ[value] if value else ():
+                for vertex in self._topology._succ[value] if value else ():
                     follower = vertex[0]
                     missing[follower] -= 1
                     if not missing[follower]:

@@ -24,15 +24,25 @@ class RemoveDead:
     name: str = "remove-dead"
 
     def __call__(self, graph: Graph) -> Graph:
-        """One backward walk."""
-        needed = set(graph.outputs)
+        """From the nodes that nobody reads backwards."""
         edit = graph.edit()
-        for node in reversed(graph.nodes):
-            if needed.isdisjoint(node.outputs):
-                edit.remove_node(node.name)
-            else:
-                needed.update(node.inputs)
+        drop_dead(edit)
         return edit.freeze()
+
+
+def drop_dead(edit: GraphEdit) -> None:
+    """Remove every node whose outputs nobody reads, and what only such nodes need."""
+    waiting = [node.name for node in edit.iter_nodes()]
+    while waiting:
+        name = waiting.pop()
+        if not edit.has_node(name):
+            continue
+        node = edit.node(name)
+        if any(out and (out in edit.outputs or edit.is_read(out)) for out in node.outputs):
+            continue
+        makers = [edit.producer(value) for value in node.inputs if value]
+        edit.remove_node(name)
+        waiting += [maker.name for maker in makers if maker is not None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from athena.errors import InternalError
 from compiler.graph.graph import Graph, GraphEdit
 from compiler.graph.types import CHIP_DOMAIN, Node
+from compiler.passes.clean import drop_dead
 
 Apply = Callable[[GraphEdit, Node], bool]
 MAX_APPLICATIONS_PER_NODE = 200
@@ -40,7 +41,9 @@ class RewritePass:
     rewrites: tuple[Rewrite, ...]
 
     def __call__(self, graph: Graph) -> Graph:
-        """The graph after all rewrites have been tried at every node, to a fixed point."""
+        """The graph after all rewrites have been tried at every node, to a fixed point, without
+        dead nodes.
+        """
         edit = graph.edit()
         table: dict[str, list[Rewrite]] = {}
         for rewrite in self.rewrites:
@@ -48,7 +51,7 @@ class RewritePass:
                 table.setdefault(op, []).append(rewrite)
         budget = MAX_APPLICATIONS_PER_NODE * (len(graph.nodes) + 1)
         while _sweep(edit, table, budget):
-            pass
+            drop_dead(edit)
         return edit.freeze()
 
 
