@@ -6,14 +6,14 @@ Every task has L1 bytes of its own; tasks go through the queues in one order, ti
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from athena.chip.model import Chip
 from athena.isa.builder import Clip, Operand, StreamBuilder, Wait, acc, hbm, l1, self_sem
-from athena.isa.fields import CORE_QUEUES, SEGMENTS, Acc, Alu, Dt, Kind, Lut, Queue, Seg
-from athena.isa.operand import Side, Vec
+from athena.isa.fields import CORE_QUEUES, DT_BYTES, SEGMENTS, Acc, Alu, Dt, Kind, Lut, Queue, Red, Seg
+from athena.isa.operand import Mask, Side, Vec
 from athena.isa.program import Program, QueueRun, Section
 from rtl_sim.job import RtlJob
 
@@ -22,8 +22,9 @@ OUT_BYTES = 65536
 LOADED, SUMMED, DONE, FILLED, COPIED, AGAIN, CREDIT = range(7)  # semaphores
 SCALARS = (0, 37, 1000, -13)
 SPARE_AREGS = (8, 9, 10)  # initial values of the run
-INT_ALUS = tuple(alu for alu in Alu if alu is not Alu.SELECT)
-INT_LUTS = (Lut.NONE, Lut.NONE, Lut.ABS, Lut.NEG, Lut.SIGN, Lut.NOT)
+ALUS = tuple(alu for alu in Alu if alu is not Alu.SELECT)  # of alu1
+TYPES = (Dt.F32, Dt.BF16, Dt.F16, Dt.I8, Dt.U8, Dt.I32)
+INTEGERS = (Dt.I8, Dt.U8, Dt.I32)
 
 
 @dataclass(slots=True)
@@ -97,32 +98,59 @@ class Maker:
 
 
 def _vec(make: Maker, a: Operand, rows: int, cols: int, wait: Wait) -> tuple[int, int, int]:
-    """VEC from `a` into L1; gives address, stride and row bytes of the result."""
-    dt = (Dt.I32, Dt.I8, Dt.U8)[make.pick(0, 2)]
-    size = 4 if dt is Dt.I32 else 1
+    """VEC from `a` into L1; gives address, stride and row bytes of a result."""
+    integer = a.dt in INTEGERS and make.often(50)
+    dt = TYPES[make.pick(0, len(TYPES) - 1)]
+    size = DT_BYTES[dt]
     stride = size * (cols + make.pick(0, 6))
     at = make.room(rows * stride)
-    steps = Vec(integer=True, zero=make.pick(-90, 90), lut=INT_LUTS[make.pick(0, 5)])
-    if make.often(60):
-        steps = Vec(
-            integer=True, zero=make.pick(-20, 20), lut=steps.lut,
-            alu1=INT_ALUS[make.pick(0, len(INT_ALUS) - 1)], b=_side(make, a, rows, cols),
-            alu2=Alu(make.pick(0, len(Alu) - 1)), c=_side(make, a, rows, cols),
+    steps = Vec(integer=integer, zero=make.pick(-90, 90), lut=_lut(make, integer=integer))
+    if make.often(70):
+        steps = replace(
+            steps, alu1=ALUS[make.pick(0, len(ALUS) - 1)], b=_side(make, a),
+            alu2=Alu(make.pick(0, len(Alu) - 1)), c=_side(make, a),
         )  # fmt: skip
+    if make.often(30):
+        steps = replace(steps, mask=_mask(make, cols, integer=integer))
+    result: Operand | None = make.near(at, stride=stride, dt=dt)
+    shown = (at, stride, size * cols)
+    if make.often(40):
+        side_stride = 4 * make.pick(1, 3)
+        side = make.room(rows * side_stride)
+        steps = replace(
+            steps, red=Red(make.pick(1, 5)), red_keep=make.often(40),
+            red_to=make.near(side, stride=side_stride, dt=Dt.F32),
+        )  # fmt: skip
+        if make.often(40):
+            result, shown = None, (side, side_stride, 4)
     make.streams[Queue.VECTOR].vec(
-        a, make.near(at, stride=stride, dt=dt), steps, rows=rows, cols=cols, waits=[wait],
-        signals=[self_sem(DONE)],
-    )  # fmt: skip
-    return at, stride, size * cols
+        a, result, steps, rows=rows, cols=cols, waits=[wait], signals=[self_sem(DONE)]
+    )
+    return shown
 
 
-def _side(make: Maker, a: Operand, rows: int, cols: int) -> Side:
+def _lut(make: Maker, *, integer: bool) -> Lut:
+    """An exact one-operand step or none."""
+    if make.often(40):
+        return Lut.NONE
+    return Lut(make.pick(Lut.ABS if integer else Lut.FLOOR, Lut.NOT))
+
+
+def _side(make: Maker, a: Operand) -> Side:
     """A second operand: the first one's bytes read in another way, or an immediate."""
     kind = Kind(make.pick(1, 5))
     if kind is Kind.IMM:
         return Side(kind, None, float(make.pick(-300, 300)) / 4)
-    del rows, cols
     return Side(kind, a)
+
+
+def _mask(make: Maker, cols: int, *, integer: bool) -> Mask:
+    """A window of columns that moves from row to row."""
+    return Mask(
+        lo=make.pick(-2, cols) - SCALARS[1], hi=make.pick(0, cols + 2) - make.aregs[0],
+        lo_slope=make.pick(-3, 3), hi_slope=make.pick(-3, 3), lo_scalar=1, hi_areg=SPARE_AREGS[0],
+        fill=-7 if integer else float("-inf"),
+    )  # fmt: skip
 
 
 def _multiply(make: Maker) -> None:
@@ -183,8 +211,8 @@ def _fill(make: Maker) -> None:
 def _map(make: Maker) -> None:
     """LOAD, VEC, STORE."""
     rows, cols = make.pick(1, 9), make.pick(1, 25)
-    dt = (Dt.I32, Dt.I8, Dt.U8)[make.pick(0, 2)]
-    size = 4 if dt is Dt.I32 else 1
+    dt = TYPES[make.pick(0, len(TYPES) - 1)]
+    size = DT_BYTES[dt]
     stride = size * (cols + make.pick(0, 3))
     at = make.room(rows * stride)
     make.load(at, stride, rows, size * cols, FILLED)

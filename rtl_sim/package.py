@@ -60,7 +60,8 @@ _TYPES = """
   typedef struct packed {
     word_t                      word;
     logic [2:0][COUNT_BITS-1:0] n;
-    logic [3:0][ADDR_BITS-1:0]  addr;  // operands a b c d
+    logic [1:0][BOUND_BITS-1:0] mask;  // VEC: first column kept, first not kept, in row 0
+    logic [4:0][ADDR_BITS-1:0]  addr;  // operands a b c d e
   } uop_t;
 
   // Bank ports that a word holds from issue to completion.
@@ -90,7 +91,7 @@ _TYPES = """
   // Widths of the above for arrays of them (Yosys neither indexes arrays of structs nor knows $bits of a type).
   localparam int OPERAND_BITS = 64;
   localparam int WORD_BITS = 8 * WORD_BYTES;
-  localparam int UOP_BITS = WORD_BITS + 3 * COUNT_BITS + 4 * ADDR_BITS;
+  localparam int UOP_BITS = WORD_BITS + 3 * COUNT_BITS + 2 * BOUND_BITS + 5 * ADDR_BITS;
   localparam int PORTS_BITS = 2 * (L1_BANKS + ACC_REGIONS);
   localparam int RUN_BITS = 32 + (HBM_SEGMENTS + AREGS) * ADDR_BITS;
   localparam int ISSUE_BITS = 2 + SLOT_BITS + PC_BITS + UOP_BITS;
@@ -132,6 +133,7 @@ def check_chip(chip: Chip) -> None:
         (chip.hbm.latency_cycles >= 1, "hbm.latency_cycles", "at least 1"),
         (core.fetch_latency_cycles >= 2, "core.fetch_latency_cycles", "at least 2"),
         (beats.is_integer(), "core.fetch_bytes_per_cycle", "must divide a word"),
+        (_power_of_two(core.vector.lanes), "core.vector.lanes", "must be a power of two"),
         (core.load_bytes_per_cycle % 4 == 0, "core.load_bytes_per_cycle", "a multiple of 4"),
         (_power_of_two(core.fifo_words), "core.fifo_words", "must be a power of two"),
         (_power_of_two(chip.l1_bank_bytes), "core.l1_bytes", "banks must be a power of two"),
@@ -168,6 +170,7 @@ def _sizes(chip: Chip) -> dict[str, int]:
         "MODE_VEC_MASK": fields.MODE_VEC_MASK,
         "MODE_VEC_RED_KEEP": fields.MODE_VEC_RED_KEEP,
         "ADDR_BITS": 48,
+        "BOUND_BITS": 50,
         "PC_BITS": 24,
         "COUNT_BITS": COUNT_BITS,
         "RUNS_MAX": RUNS_MAX,

@@ -231,14 +231,14 @@ module core #(
   localparam int Wide2 = LoadBus > StoreBus ? LoadBus : StoreBus;
   localparam int PortBytes = Wide1 > Wide2 ? Wide1 : Wide2;
   localparam int ArrayRows = athena_pkg::ROWS;
-  localparam int Readers = 7;  // STORE, A, B, bias, VEC a b c
+  localparam int Readers = 8;  // STORE, A, B, bias, VEC a b c, side output
 
   logic [Readers-1:0] l1_read;
   logic [Readers-1:0][L1Bits-1:0] l1_read_addr;
   logic [Readers-1:0][PortBytes*8-1:0] l1_read_data;
-  logic [2:0][PortBytes-1:0] l1_write;  // LOAD, FILL, VEC
-  logic [2:0][L1Bits-1:0] l1_write_addr;
-  logic [2:0][PortBytes*8-1:0] l1_write_data;
+  logic [3:0][PortBytes-1:0] l1_write;  // LOAD, FILL, VEC, side output
+  logic [3:0][L1Bits-1:0] l1_write_addr;
+  logic [3:0][PortBytes*8-1:0] l1_write_data;
   logic [3:0] acc_read;  // MATMUL, VEC a b c
   logic [3:0][AccBits-1:0] acc_read_addr;
   logic [3:0][PortBytes*8-1:0] acc_read_data;
@@ -249,7 +249,7 @@ module core #(
   scratchpad #(
       .Bytes(athena_pkg::L1_BYTES),
       .Readers(Readers),
-      .Writers(3),
+      .Writers(4),
       .PortBytes(PortBytes)
   ) u_l1 (
       .clk_i,
@@ -357,6 +357,8 @@ module core #(
   logic vec_write_acc;
   logic [L1Bits-1:0] vec_write_addr;
   logic [VecBytes*8-1:0] vec_write_data;
+  logic side_write;
+  logic [31:0] side_write_data;
   vector_unit u_vector (
       .clk_i,
       .rst_i,
@@ -370,7 +372,12 @@ module core #(
       .write_o(vec_write),
       .write_acc_o(vec_write_acc),
       .write_addr_o(vec_write_addr),
-      .write_data_o(vec_write_data)
+      .write_data_o(vec_write_data),
+      .side_read_o(l1_read[7]),
+      .side_addr_o(l1_read_addr[7]),
+      .side_data_i(l1_read_data[7][31:0]),
+      .side_write_o(side_write),
+      .side_write_data_o(side_write_data)
   );
   for (genvar i = 0; i < 3; i++) begin : g_vec_read
     assign l1_read[4+i] = vec_read[i] && !vec_read_acc[i];
@@ -382,6 +389,9 @@ module core #(
   assign l1_write[2] = vec_write_acc ? '0 : PortBytes'(vec_write);
   assign l1_write_addr[2] = vec_write_addr;
   assign l1_write_data[2] = (PortBytes * 8)'(vec_write_data);
+  assign l1_write[3] = PortBytes'({4{side_write}});
+  assign l1_write_addr[3] = l1_read_addr[7];
+  assign l1_write_data[3] = (PortBytes * 8)'(side_write_data);
   assign acc_write[1] = vec_write_acc ? PortBytes'(vec_write) : '0;
   assign acc_write_addr[1] = vec_write_addr[AccBits-1:0];
   assign acc_write_data[1] = (PortBytes * 8)'(vec_write_data);

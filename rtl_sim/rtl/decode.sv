@@ -19,7 +19,8 @@ module decode #(
   localparam logic Dma = Queue == athena_pkg::QUEUE_LOAD || Queue == athena_pkg::QUEUE_STORE;
   localparam int CountBits = athena_pkg::COUNT_BITS;
   localparam int AddrBits = athena_pkg::ADDR_BITS;
-  localparam int Operands = 4;
+  localparam int Operands = 5;
+  localparam int BoundBits = athena_pkg::BOUND_BITS;
 
   logic [2:0][31:0] count;
   logic [2:0][CountBits-1:0] n;
@@ -28,7 +29,7 @@ module decode #(
   logic fields_legal, places_legal;
   logic [7:0] kind_b, kind_c;
 
-  // By operand: a b c d.
+  // By operand: a b c d e.
   logic [Operands-1:0][athena_pkg::OPERAND_BITS-1:0] operand;
   logic [Operands-1:0] used, in_l1, in_acc, in_memory, bad;
   logic [Operands-1:0][CountBits-1:0] rows;
@@ -55,8 +56,9 @@ module decode #(
     byte_type = dt == athena_pkg::DT_I8 || dt == athena_pkg::DT_U8;
   endfunction
 
-  function automatic logic int_type(input logic [3:0] dt);
-    int_type = byte_type(dt) || dt == athena_pkg::DT_I32;
+  function automatic logic vec_type(input logic [3:0] dt, input logic integer_mode);
+    vec_type = byte_type(dt) || dt == athena_pkg::DT_I32 ||
+        (!integer_mode && dt != athena_pkg::DT_NONE && dt <= athena_pkg::DT_I32);
   endfunction
 
   // A zero point must be a value of its type, else the difference does not fit the array's feed.
@@ -96,7 +98,7 @@ module decode #(
   assign bias = (word_i.mode & 8'(athena_pkg::MODE_ACC_MASK)) == 8'(athena_pkg::ACC_BIAS);
   assign kind_b = word_i.p[1][7:0];
   assign kind_c = word_i.p[1][15:8];
-  assign operand = {word_i.d, word_i.c, word_i.b, word_i.a};
+  assign operand = {word_i.e, word_i.d, word_i.c, word_i.b, word_i.a};
 
   function automatic logic [CountBits-1:0] side_rows(input logic [7:0] kind, input logic [CountBits-1:0] all);
     side_rows = kind == athena_pkg::KIND_FULL || kind == athena_pkg::KIND_COL ? all : CountBits'(1);
@@ -119,7 +121,8 @@ module decode #(
     block_stride = '0;
     align = '0;
     if (!is_copy && !is_fill) begin
-      for (int i = 0; i < Operands; i++) align[i] = 2'((3'd1 << size_shift(word_i.dt[i])) - 3'd1);
+      for (int i = 0; i < 4; i++) align[i] = 2'((3'd1 << size_shift(word_i.dt[i])) - 3'd1);
+      align[4] = '1;
     end
     if (is_copy || is_fill) begin
       used[0] = work && is_copy;
@@ -156,6 +159,9 @@ module decode #(
       row_bytes[2] = bytes(side_cols(kind_c, n[1]), word_i.dt[2]);
       rows[3] = n[0];
       row_bytes[3] = bytes(n[1], word_i.dt[3]);
+      used[4] = work && word_i.p[0][31:24] != athena_pkg::RED_NONE;
+      rows[4] = n[0];
+      row_bytes[4] = (CountBits + 2)'(4);
     end
   end
 
@@ -185,6 +191,16 @@ module decode #(
   assign uop_o.n = n;
   assign uop_o.addr = addr;
 
+  // VEC's mask: lo and hi of row 0, each with an areg and a launch scalar.
+  logic [1:0][BoundBits-1:0] mask;
+  for (genvar i = 0; i < 2; i++) begin : g_mask
+    logic [7:0] selector;
+    assign selector = word_i.p[4][16+8*i+:8];
+    assign mask[i] = BoundBits'(signed'(word_i.p[2+i])) + BoundBits'(signed'(areg_i[selector[3:0]])) +
+        BoundBits'(signed'(scalars_i[selector[7:4]]));
+  end
+  assign uop_o.mask = mask;
+
   always_comb begin
     ports_o = '0;
     if (is_copy || is_fill || is_vec) begin
@@ -194,7 +210,8 @@ module decode #(
       ports_o.l1_rd = l1_banks[0] | l1_banks[1] | l1_banks[2];
       ports_o.acc_rd = acc_banks[3];
     end
-    ports_o.l1_wr = l1_banks[3];
+    if (is_vec && |(word_i.mode & 8'(athena_pkg::MODE_VEC_RED_KEEP))) ports_o.l1_rd = ports_o.l1_rd | l1_banks[4];
+    ports_o.l1_wr = l1_banks[3] | l1_banks[4];
     ports_o.acc_wr = acc_banks[3];
   end
 
@@ -223,13 +240,13 @@ module decode #(
     end
   end
 
-  // Steps of VEC: no SELECT first, no table functions, no reduction; a step with two operands has its second one.
+  // Steps of VEC: no SELECT first, no table functions; a step with two operands has its second one.
   logic steps_legal;
   always_comb begin
     steps_legal = word_i.p[0][7:0] <= athena_pkg::ALU_ABSDIFF && word_i.p[0][7:0] != athena_pkg::ALU_SELECT &&
-        word_i.p[0][23:16] <= athena_pkg::ALU_ABSDIFF && word_i.p[0][31:24] == athena_pkg::RED_NONE &&
+        word_i.p[0][23:16] <= athena_pkg::ALU_ABSDIFF && word_i.p[0][31:24] <= athena_pkg::RED_ABSMAX &&
         (word_i.p[0][15:8] == athena_pkg::LUT_NONE ||
-         (word_i.p[0][15:8] >= athena_pkg::LUT_ABS && word_i.p[0][15:8] <= athena_pkg::LUT_NOT));
+         (word_i.p[0][15:8] >= (word_i.mode[0] ? athena_pkg::LUT_ABS : athena_pkg::LUT_FLOOR) && word_i.p[0][15:8] <= athena_pkg::LUT_NOT));
     if (kind_b == athena_pkg::KIND_NONE && (word_i.p[0][7:0] != athena_pkg::ALU_PASS ||
         word_i.p[0][23:16] == athena_pkg::ALU_SELECT)) steps_legal = 1'b0;
     if (kind_c == athena_pkg::KIND_NONE && word_i.p[0][23:16] != athena_pkg::ALU_PASS) steps_legal = 1'b0;
@@ -251,9 +268,10 @@ module decode #(
           zero_fits(word_i.p[0], word_i.dt[0]) && zero_fits(word_i.p[1], word_i.dt[1]) &&
           (word_i.mode & 8'(athena_pkg::MODE_ACC_MASK)) != 8'(athena_pkg::MODE_ACC_MASK);
     end else if (is_vec) begin
-      places_legal = &(~used | in_l1 | in_acc);
-      fields_legal = word_i.mode == 8'(athena_pkg::MODE_VEC_INT) && int_type(word_i.dt[0]) && int_type(word_i.dt[3]) &&
-          (!in_place(kind_b) || int_type(word_i.dt[1])) && (!in_place(kind_c) || int_type(word_i.dt[2])) &&
+      places_legal = &(~used[3:0] | in_l1[3:0] | in_acc[3:0]) && (!used[4] || in_l1[4]);
+      fields_legal = vec_type(word_i.dt[0], word_i.mode[0]) && word_i.dt[3] <= athena_pkg::DT_I32 &&
+          (!in_place(kind_b) || vec_type(word_i.dt[1], word_i.mode[0])) &&
+          (!in_place(kind_c) || vec_type(word_i.dt[2], word_i.mode[0])) &&
           kind_b <= athena_pkg::KIND_IMM && kind_c <= athena_pkg::KIND_IMM && steps_legal;
     end else if (word_i.op == athena_pkg::OP_SETA) begin
       fields_legal = word_i.n[0] != '0 && word_i.p[0][31:4] == '0 && word_i.p[0][3:0] != '0 &&
@@ -261,7 +279,7 @@ module decode #(
     end
   end
   logic unused;
-  assign unused = ^in_memory;
+  assign unused = ^{in_memory, in_acc, acc_banks};
   assign legal_o = (control_o || unit) && fields_legal && waits_legal && signals_legal &&
       (empty_o || control_o || places_legal);
 endmodule

@@ -1,49 +1,109 @@
-// One lane of VEC: t = alu1(a, b); t = lut(t); d = cvt(alu2(t, c)), on int32.
+// One lane of VEC: t = alu1(a, b); t = lut(t); t = alu2(t, c); the mask; d = cvt(t), and t as the reduction takes it.
 module vec_lane (
+    input  logic               en_i,
+    input  logic               float_i,
     input  logic        [7:0]  alu1_i,
     input  logic        [7:0]  lut_i,
     input  logic        [7:0]  alu2_i,
-    input  logic        [3:0]  type_i,   // of the result
+    input  logic        [7:0]  red_i,
+    input  logic               keep_i,    // inside the mask
+    input  logic        [31:0] fill_i,
+    input  logic        [3:0]  a_type_i,
+    input  logic        [3:0]  b_type_i,
+    input  logic        [3:0]  c_type_i,
+    input  logic        [3:0]  d_type_i,
     input  logic signed [31:0] zero_i,
-    input  logic signed [31:0] a_i,
-    input  logic signed [31:0] b_i,
-    input  logic signed [31:0] c_i,
-    output logic        [31:0] d_o
+    input  logic        [31:0] a_i,
+    input  logic        [31:0] b_i,
+    input  logic        [31:0] c_i,
+    input  logic               b_imm_i,   // b is a value already
+    input  logic               c_imm_i,
+    output logic        [31:0] d_o,
+    output logic        [31:0] side_o
 );
-  logic signed [31:0] first, second, third;
-  logic signed [32:0] shifted, low, high;
+  logic [31:0] a, b, c, b_value, c_value, square, int_first, float_first, int_last, float_last;
+  logic [31:0] first, second, third, kept;
 
-  vec_int u_alu1 (
+  vec_load u_a (
+      .float_i,
+      .type_i(a_type_i),
+      .raw_i(a_i),
+      .value_o(a)
+  );
+  vec_load u_b (
+      .float_i,
+      .type_i(b_type_i),
+      .raw_i(b_i),
+      .value_o(b_value)
+  );
+  vec_load u_c (
+      .float_i,
+      .type_i(c_type_i),
+      .raw_i(c_i),
+      .value_o(c_value)
+  );
+  assign b = b_imm_i ? b_i : b_value;
+  assign c = c_imm_i ? c_i : c_value;
+
+  vec_int u_int1 (
       .alu_i(alu1_i),
-      .x_i(a_i),
-      .y_i(b_i),
-      .chosen_i(a_i),
-      .z_o(first)
+      .x_i(a),
+      .y_i(b),
+      .chosen_i(a),
+      .z_o(int_first)
+  );
+  vec_float u_float1 (
+      .en_i(en_i && float_i),
+      .alu_i(alu1_i),
+      .x_i(a),
+      .y_i(b),
+      .chosen_i(a),
+      .z_o(float_first)
+  );
+  assign first = float_i ? float_first : int_first;
+
+  vec_exact u_exact (
+      .float_i,
+      .lut_i,
+      .x_i(first),
+      .z_o(second)
   );
 
-  always_comb begin
-    case (lut_i)
-      athena_pkg::LUT_ABS:  second = first < 0 ? -first : first;
-      athena_pkg::LUT_NEG:  second = -first;
-      athena_pkg::LUT_SIGN: second = first > 0 ? 32'sd1 : first < 0 ? -32'sd1 : 32'sd0;
-      athena_pkg::LUT_NOT:  second = 32'(first == 0);
-      default:              second = first;
-    endcase
-  end
-
-  vec_int u_alu2 (
+  vec_int u_int2 (
       .alu_i(alu2_i),
       .x_i(second),
-      .y_i(c_i),
-      .chosen_i(b_i),
-      .z_o(third)
+      .y_i(c),
+      .chosen_i(b),
+      .z_o(int_last)
+  );
+  vec_float u_float2 (
+      .en_i(en_i && float_i),
+      .alu_i(alu2_i),
+      .x_i(second),
+      .y_i(c),
+      .chosen_i(b),
+      .z_o(float_last)
+  );
+  assign third = float_i ? float_last : int_last;
+  assign kept = keep_i ? third : fill_i;
+
+  vec_store u_d (
+      .float_i,
+      .type_i(d_type_i),
+      .zero_i,
+      .value_i(kept),
+      .raw_o(d_o)
   );
 
+  f32_mul u_square (
+      .en_i(en_i && float_i && red_i == athena_pkg::RED_SUMSQ),
+      .x_i(kept),
+      .y_i(kept),
+      .z_o(square)
+  );
   always_comb begin
-    shifted = 33'(third) + 33'(zero_i);
-    low = type_i == athena_pkg::DT_U8 ? 33'sd0 : -33'sd128;
-    high = type_i == athena_pkg::DT_U8 ? 33'sd255 : 33'sd127;
-    if (type_i == athena_pkg::DT_I32) d_o = third;
-    else d_o = 32'(shifted < low ? low : shifted > high ? high : shifted);
+    side_o = kept;
+    if (red_i == athena_pkg::RED_SUMSQ) side_o = float_i ? square : kept * kept;
+    if (red_i == athena_pkg::RED_ABSMAX) side_o = float_i ? {1'b0, kept[30:0]} : kept[31] ? -kept : kept;
   end
 endmodule

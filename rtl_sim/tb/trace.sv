@@ -49,14 +49,22 @@ module trace (
   function automatic longint row_bytes(input logic [7:0] op, input logic [3:0] dt,
                                        input logic [athena_pkg::COUNT_BITS-1:0] n1, input logic [athena_pkg::COUNT_BITS-1:0] n2);
     if (op == athena_pkg::OP_MATMUL) return 4 * longint'(n1);
-    if (op == athena_pkg::OP_VEC) return longint'(n1) * (dt == athena_pkg::DT_I32 ? 4 : 1);
+    if (op == athena_pkg::OP_VEC) begin
+      case (dt)
+        athena_pkg::DT_NONE:                     return 0;
+        athena_pkg::DT_I8, athena_pkg::DT_U8:    return longint'(n1);
+        athena_pkg::DT_BF16, athena_pkg::DT_F16: return 2 * longint'(n1);
+        default:                                 return 4 * longint'(n1);
+      endcase
+    end
     return longint'(n2);
   endfunction
 
   function automatic logic [31:0] crc32(input athena_pkg::uop_t uop);
     logic [31:0] crc;
     longint at, blocks, rows, width;
-    logic dma;
+    logic dma, unused;
+    unused = ^uop;
     dma = uop.word.op == athena_pkg::OP_COPY || uop.word.op == athena_pkg::OP_FILL;
     blocks = uop.word.op == athena_pkg::OP_COPY ? longint'(uop.n[0]) : 1;
     rows = dma ? longint'(uop.n[1]) : longint'(uop.n[0]);
@@ -67,6 +75,14 @@ module trace (
         at = longint'(uop.addr[3]) + b * longint'(signed'(uop.word.p[1])) + r * longint'(uop.word.d.stride);
         for (longint i = 0; i < width; i++) begin
           crc = crc_table[crc[7:0]^byte_at(uop.word.d.seg, at+i)] ^ (crc >> 8);
+        end
+      end
+    end
+    if (uop.word.op == athena_pkg::OP_VEC && uop.word.p[0][31:24] != athena_pkg::RED_NONE) begin
+      for (longint r = 0; r < rows; r++) begin
+        for (longint i = 0; i < 4; i++) begin
+          at = longint'(uop.addr[4]) + r * longint'(uop.word.e.stride);
+          crc = crc_table[crc[7:0]^byte_at(uop.word.e.seg, at+i)] ^ (crc >> 8);
         end
       end
     end

@@ -2,6 +2,8 @@
 
 import pytest
 
+from rtl_sim.build import TB
+
 
 @pytest.mark.parametrize(("rows", "cols"), [(8, 8), (8, 4)], ids=["square", "narrow"])
 def test_mac_array(run_bench, rows, cols):
@@ -11,3 +13,7 @@ def test_mac_array(run_bench, rows, cols):
 @pytest.mark.parametrize("top", ["walker", "semaphores", "queue_ctl", "decode"])
 def test_module(run_bench, top):
     run_bench(top, f"bench_{top}")
+
+
+def test_float_units(run_bench):
+    run_bench("float_units", "bench_float_units", sources=[TB / "float_units.sv"])
