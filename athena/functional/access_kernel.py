@@ -8,14 +8,28 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, types
+from numba import types
 from numba.extending import intrinsic
+from numba.np.arrayobj import make_array, populate_array
 
 from athena.functional.inner_kernel import inner
 
 # Fault codes; `athena.functional.messages` has the words.
-ILLEGAL_OP, WRONG_QUEUE, BAD_SEGMENT, OUT_OF_BOUNDS, MISALIGNED, BAD_INDEX, SEM_OVERFLOW, BAD_FIELD = range(1, 9)
-BAD_LOOP, STREAM_END = 9, 10
+(
+    ILLEGAL_OP,
+    WRONG_QUEUE,
+    BAD_SEGMENT,
+    OUT_OF_BOUNDS,
+    MISALIGNED,
+    BAD_INDEX,
+    SEM_OVERFLOW,
+    BAD_FIELD,
+) = range(1, 9)
+BAD_LOOP, STREAM_END, TOO_BIG = 9, 10, 11
+# Most bytes, elements or MACs of one word, and most blocks, rows, columns: sums of addresses stay
+# within 64 bits and every word ends.
+WORK_LIMIT = 1 << 40
+COUNT_LIMIT = 1 << 31
 
 # What a step gives back.
 BLOCKED, RETIRED, FINISHED, FAULT, HOST, LIMIT, TRACE_FULL, PAUSE = range(8)
@@ -40,14 +54,35 @@ L2_MASK = 1 << 14
 F_CODE, F_OPERAND, F_MET, F_ALLOWED, F_EXTRA = range(5)
 
 
-@intrinsic
-def _pointer(typingctx, address):
-    sig = types.voidptr(types.int64)
+def _elements(dtype):
+    """The intrinsic that makes a contiguous array [n] of a type at an address."""
+    kind = types.Array(dtype, 1, "C")
 
-    def codegen(context, builder, signature, args):
-        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+    @intrinsic
+    def at(typingctx, address, n):
+        def codegen(context, builder, signature, args):
+            array = make_array(kind)(context, builder)
+            size = context.get_constant(types.intp, dtype.bitwidth // 8)
+            populate_array(
+                array,
+                data=builder.inttoptr(args[0], array.data.type),
+                shape=[args[1]],
+                strides=[size],
+                itemsize=size,
+                meminfo=None,
+            )
+            return array._getvalue()
 
-    return sig, codegen
+        return kind(types.int64, types.int64), codegen
+
+    return at
+
+
+f32_at = _elements(types.float32)
+i32_at = _elements(types.int32)
+u16_at = _elements(types.uint16)
+i8_at = _elements(types.int8)
+u8_at = _elements(types.uint8)
 
 
 @intrinsic
@@ -70,36 +105,6 @@ def float_of(typingctx, value):
         return builder.bitcast(builder.trunc(args[0], ir.IntType(32)), ir.FloatType())
 
     return sig, codegen
-
-
-@inner
-def f32_at(address, n):
-    """n float32 at an address."""
-    return carray(_pointer(address), (n,), np.float32)
-
-
-@inner
-def i32_at(address, n):
-    """n int32 at an address."""
-    return carray(_pointer(address), (n,), np.int32)
-
-
-@inner
-def u16_at(address, n):
-    """n uint16 at an address."""
-    return carray(_pointer(address), (n,), np.uint16)
-
-
-@inner
-def i8_at(address, n):
-    """n int8 at an address."""
-    return carray(_pointer(address), (n,), np.int8)
-
-
-@inner
-def u8_at(address, n):
-    """n uint8 at an address."""
-    return carray(_pointer(address), (n,), np.uint8)
 
 
 @inner
@@ -134,6 +139,16 @@ def clipped(row, i, state, scalars):
         limit = row[43 + i] + scalars[selector >> 4] - state[AREG + (selector & 15)]
         count = min(count, max(0, limit))
     return count
+
+
+@inner
+def too_big(row, blocks, rows, columns, fault):
+    """Whether the counts pass the limits of one word; a fault if so."""
+    work = np.float64(blocks) * np.float64(rows) * np.float64(columns)
+    if work <= WORK_LIMIT and max(blocks, rows, columns) <= COUNT_LIMIT:
+        return False
+    fail(fault, TOO_BIG, -1, blocks, rows, columns)
+    return True
 
 
 @inner

@@ -37,7 +37,9 @@ def bf16_bits(values: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Nearest bf16, half to even, as bit patterns; NaN becomes 0x7FC0."""
     bits = np.ascontiguousarray(values).view(np.uint32)
     rounded = bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))
-    return np.where(np.isnan(values), np.uint32(0x7FC00000), rounded).__rshift__(16).astype(np.uint16)
+    return (
+        np.where(np.isnan(values), np.uint32(0x7FC00000), rounded).__rshift__(16).astype(np.uint16)
+    )
 
 
 def bf16_values(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
@@ -47,18 +49,23 @@ def bf16_values(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
 
 def to_storage(values: Array, dt: Dt, where: str) -> Array:
     """Values as the machine stores them: floats rounded to nearest even, integers checked against the range."""
-    if values.dtype.kind not in "biufV" or (values.dtype.kind == "V" and values.dtype != ml_dtypes.bfloat16):
+    if values.dtype.kind not in "biufV" or (
+        values.dtype.kind == "V" and values.dtype != ml_dtypes.bfloat16
+    ):
         raise InputError(f"dtype {printable(values.dtype)} cannot be converted", where=where)
     if dt in _INTEGERS:
         if values.dtype.kind not in "biu":
             raise InputError(
-                f"dtype {values.dtype} where integers are expected", where=where, hint="convert it before the call"
+                f"dtype {values.dtype} where integers are expected",
+                where=where,
+                hint="convert it before the call",
             )
         target = STORAGE[dt]
         limits = np.iinfo(target)
         if values.size and (int(values.min()) < limits.min or int(values.max()) > limits.max):
             raise InputError(
-                f"values {int(values.min())} … {int(values.max())}; the chip holds {limits.min} … {limits.max}", where=where
+                f"values {int(values.min())} … {int(values.max())}; the chip holds {limits.min} … {limits.max}",
+                where=where,
             )
         return values.astype(target)
     with np.errstate(over="ignore"):

@@ -16,6 +16,7 @@ from athena.functional.access_kernel import (
     i32_at,
     locate,
     note,
+    too_big,
     u8_at,
 )
 from athena.functional.inner_kernel import inner
@@ -61,6 +62,8 @@ def copy(row, info, state, base, scalars, mem, written, fault):
     size = clipped(row, 2, state, scalars)
     if blocks == 0 or rows == 0 or size == 0:
         return 0
+    if too_big(row, blocks, rows, size, fault):
+        return -1
     reads, writes = _masks(info[Q_KIND])
     low, high = _low_high(blocks, row[46], rows, row[19], size)
     src = locate(row, 0, info, state, base, mem, reads, low, high, 1, fault)
@@ -88,6 +91,8 @@ def mcast(row, info, state, base, scalars, mem, l2_first, clusters, written, fau
         return fail(fault, BAD_FIELD, -1, mask, clusters, mask_areg)
     if blocks == 0 or rows == 0 or size == 0 or mask == 0:
         return 0
+    if too_big(row, blocks, rows, size, fault):
+        return -1
     low, high = _low_high(blocks, row[46], rows, row[19], size)
     src = locate(row, 0, info, state, base, mem, HBM_MASK, low, high, 1, fault)
     low, high = _low_high(blocks, row[47], rows, row[31], size)
@@ -113,6 +118,8 @@ def copyx(row, info, state, base, scalars, mem, written, fault):
     limit = row[40]
     if rows == 0 or size == 0:
         return 0
+    if too_big(row, 1, rows, size, fault):
+        return -1
     gathers = info[Q_KIND] == 1
     table, local = (0, 3) if gathers else (3, 0)
     pitch = row[46]
@@ -131,7 +138,12 @@ def copyx(row, info, state, base, scalars, mem, written, fault):
         if not 0 <= index[r] < limit:
             return fail(fault, BAD_INDEX, 1, index[r], limit, r)
         step = index[r] * pitch
-        if locate(row, table, info, state, base, mem, HBM_MASK | L2_MASK, step, step + size, 1, fault) < 0:
+        if (
+            locate(
+                row, table, info, state, base, mem, HBM_MASK | L2_MASK, step, step + size, 1, fault
+            )
+            < 0
+        ):
             return -1
     for r in range(rows):
         if gathers:
@@ -149,6 +161,8 @@ def fill(row, info, state, base, scalars, mem, written, fault):
     size = clipped(row, 2, state, scalars)
     if rows == 0 or size == 0:
         return 0
+    if too_big(row, 1, rows, size, fault):
+        return -1
     value = row[46] & 0xFFFFFFFF
     if size % 4 and value != (value & 255) * 0x01010101:
         return fail(fault, BAD_FIELD, -1, size, 4, 42)

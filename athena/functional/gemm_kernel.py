@@ -27,7 +27,9 @@ def _at(builder, address, kind):
 
 
 def _splat(builder, value):
-    vector = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    vector = builder.insert_element(
+        ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
+    )
     mask = ir.Constant(ir.VectorType(ir.IntType(32), SIDE), [0] * SIDE)
     return builder.shuffle_vector(vector, ir.Constant(_VECTOR, ir.Undefined), mask)
 
@@ -99,14 +101,19 @@ def transpose16(typingctx, source, source_stride, target):
         source, stride, target = args
         rows = [
             builder.load(
-                _at(builder, builder.add(source, builder.mul(stride, ir.Constant(_I64, r))), _VECTOR), align=4
+                _at(
+                    builder, builder.add(source, builder.mul(stride, ir.Constant(_I64, r))), _VECTOR
+                ),
+                align=4,
             )
             for r in range(SIDE)
         ]
         # Four rounds: interleave row i with row i + 8, which rotates the index bits of (row, column) by one.
         index = ir.VectorType(ir.IntType(32), SIDE)
         low = ir.Constant(index, [i // 2 + (SIDE if i % 2 else 0) for i in range(SIDE)])
-        high = ir.Constant(index, [SIDE // 2 + i // 2 + (SIDE if i % 2 else 0) for i in range(SIDE)])
+        high = ir.Constant(
+            index, [SIDE // 2 + i // 2 + (SIDE if i % 2 else 0) for i in range(SIDE)]
+        )
         half = SIDE // 2
         for _ in range(4):
             pairs = [(rows[i], rows[i + half]) for i in range(half)]

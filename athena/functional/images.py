@@ -34,7 +34,8 @@ class Images:
         total = sum(program.segment_bytes)
         if total > chip.hbm.bytes:
             raise CapacityError(
-                f"segments of {total} bytes; {chip.name} has {chip.hbm.bytes} bytes of HBM", where=f"program '{program.name}'"
+                f"segments of {total} bytes; {chip.name} has {chip.hbm.bytes} bytes of HBM",
+                where=f"program '{program.name}'",
             )
         cores, clusters = chip.cores, chip.clusters
         self.acc_first = L1_FIRST + cores
@@ -60,7 +61,12 @@ class Images:
                     f"segment {Seg(segment).name} has {size} bytes, its constants {len(constant)}",
                     where=f"program '{self._program.name}'",
                 )
-            if constant is not None and len(constant) == size and segment not in written and constant.flags.c_contiguous:
+            if (
+                constant is not None
+                and len(constant) == size
+                and segment not in written
+                and constant.flags.c_contiguous
+            ):
                 self._place(segment, constant)
                 continue
             image = np.zeros(size, np.uint8)
@@ -83,8 +89,12 @@ class Images:
         """
         image = self.memory(int(tensor.segment))
         dtype = STORAGE[tensor.dtype]
-        low = tensor.offset + sum(min(0, s * (n - 1)) for s, n in zip(tensor.strides, tensor.shape, strict=True))
-        high = tensor.offset + sum(max(0, s * (n - 1)) for s, n in zip(tensor.strides, tensor.shape, strict=True))
+        low = tensor.offset + sum(
+            min(0, s * (n - 1)) for s, n in zip(tensor.strides, tensor.shape, strict=True)
+        )
+        high = tensor.offset + sum(
+            max(0, s * (n - 1)) for s, n in zip(tensor.strides, tensor.shape, strict=True)
+        )
         if 0 in tensor.shape:
             return np.zeros(tensor.shape, dtype)
         if low < 0 or high + dtype.itemsize > image.size or tensor.offset % dtype.itemsize:
@@ -92,7 +102,9 @@ class Images:
                 f"bytes {low} … {high + dtype.itemsize} of segment {tensor.segment.name}, which has {image.size}",
                 where=f"tensor '{printable(tensor.name)}'",
             )
-        return np.ndarray(tensor.shape, dtype, buffer=image, offset=tensor.offset, strides=tensor.strides)
+        return np.ndarray(
+            tensor.shape, dtype, buffer=image, offset=tensor.offset, strides=tensor.strides
+        )
 
     def read(self, tensor: Tensor) -> Array:
         """The tensor as a fresh array of its ONNX type."""
@@ -103,7 +115,9 @@ class Images:
         array = np.asarray(values)
         where = f"tensor '{printable(tensor.name)}'"
         if array.shape != tensor.shape:
-            raise InputError(f"shape {array.shape}; the program was compiled for {tensor.shape}", where=where)
+            raise InputError(
+                f"shape {array.shape}; the program was compiled for {tensor.shape}", where=where
+            )
         self.view(tensor)[...] = to_storage(array, tensor.dtype, where)
 
 
@@ -123,5 +137,7 @@ def tensors_of(program: Program) -> Mapping[str, Tensor]:
     for tensor in program.tensors:
         old = found.setdefault(tensor.name, tensor)
         if (old.segment, old.offset, old.shape) != (tensor.segment, tensor.offset, tensor.shape):
-            raise ProgramError("two places for one name", where=f"tensor '{printable(tensor.name)}'")
+            raise ProgramError(
+                "two places for one name", where=f"tensor '{printable(tensor.name)}'"
+            )
     return found

@@ -16,7 +16,9 @@ def inner(function):
     template = compiled.get_call_template
 
     def plain(args, kws):
-        return template(tuple(types.unliteral(a) for a in args), {k: types.unliteral(v) for k, v in kws.items()})
+        return template(
+            tuple(types.unliteral(a) for a in args), {k: types.unliteral(v) for k, v in kws.items()}
+        )
 
     compiled.get_call_template = plain
     return compiled

@@ -51,9 +51,10 @@ from athena.functional.vec_kernel import vec, vgather, vperm
 L_WORDS, L_WORK, L_PAUSE, L_SEED, L_QUEUE = range(5)
 # Entries of `shape`: cores, clusters, array rows, lanes, library functions instead of tables, index of the first L2 memory,
 # address of MATMUL's scratch.
-S_CORES, S_CLUSTERS, S_ROWS, S_LANES, S_EXACT, S_L2, S_SCRATCH = range(7)
+S_CORES, S_CLUSTERS, S_ROWS, S_LANES, S_EXACT, S_L2, S_SCRATCH, S_BUFFERS = range(8)
 _SIGN = 1 << 47
 _WRAP = 1 << 48
+_NEVER = 1 << 40  # more than a semaphore can hold
 
 
 @inner
@@ -121,25 +122,30 @@ def _wait(row, i):
 
 
 @inner
-def _waits_hold(row, sems, fault):
-    """1 and the semaphores taken if all waits hold, 0 if not, -1 for a semaphore that does not exist."""
+def _waits_hold(row, sems, first, parked, fault):
+    """1 and the semaphores taken if all waits hold; 0 if not, -1 for one that does not exist.
+
+    parked[2]: the first semaphore that is too low (of all) and the value it must reach.
+    """
     for i in range(4):
         sem, n = _wait(row, i)
         if n == 0:
             continue
         if sem > 31:
             return fail(fault, BAD_FIELD, -1, sem, 31, 6)
-        held = sems[sem]
+        need = n
         for j in range(i):
             other, taken = _wait(row, j)
             if other == sem:
-                held -= taken
-        if held < n:
+                need += taken
+        if sems[first + sem] < need:
+            parked[0] = first + sem
+            parked[1] = need
             return 0
     for i in range(4):
         sem, n = _wait(row, i)
         if n != 0:
-            sems[sem] -= n
+            sems[first + sem] -= n
     return 1
 
 
@@ -233,7 +239,9 @@ def _loop(row, state, scalars, fault):
     if depth >= 3:
         return fail(fault, BAD_LOOP, -1, depth + 1, 3, 1)
     if depth > 0 and first + body > state[LOOPS + LOOP_COLUMNS * (depth - 1) + 1]:
-        return fail(fault, BAD_LOOP, -1, first + body, state[LOOPS + LOOP_COLUMNS * (depth - 1) + 1], 2)
+        return fail(
+            fault, BAD_LOOP, -1, first + body, state[LOOPS + LOOP_COLUMNS * (depth - 1) + 1], 2
+        )
     at = LOOPS + LOOP_COLUMNS * depth
     state[at] = first
     state[at + 1] = first + body
@@ -273,7 +281,7 @@ def build(stamp: int):
     @njit(cache=True, nogil=True)
     def interpret(
         words, queues, states, bases, scalars, sems, mem, shape, core_place, run_table, run_aregs, section_table,
-        limits, buffers, table, crcs, written, trace, trace_count, fault,
+        limits, parked, table, crcs, written, trace, trace_count, fault,
     ):  # fmt: skip
         """Run until all queues are done (FINISHED), none can go on (BLOCKED), or something needs Python.
 
@@ -288,17 +296,26 @@ def build(stamp: int):
                 _start_run(queues[i], states[i], bases[i], run_table, run_aregs, section_table)
         work_before_pause = limits[L_PAUSE]
         seed = limits[L_SEED]
+        tracing = trace.shape[0] > 1
         idle = 0
         q = limits[L_QUEUE]
         while idle < total:
             if seed != 0 and idle == 0:
-                # Another queue after every word (Knuth's linear congruential generator, upper bits).
+                # Another queue after every word (Knuth's linear congruential generator).
                 seed = (seed * 6364136223846793005 + 1442695040888963407) & 0x7FFFFFFFFFFFFFFF
                 seed = max(seed, 1)
                 q = (seed >> 33) % total
+            if sems[parked[q, 0]] < parked[q, 1]:
+                idle += 1
+                q = q + 1 if q + 1 < total else 0
+                continue
+            parked[q, 1] = 0
             progressed = False
             info, state, base, scalar = queues[q], states[q], bases[q], scalars[q]
             while state[DONE] == 0:
+                if work_before_pause <= 0 or trace_count[0] >= trace.shape[0]:
+                    limits[L_SEED], limits[L_QUEUE] = seed, q
+                    return PAUSE if work_before_pause <= 0 else TRACE_FULL
                 if state[PC] >= state[LENGTH]:
                     fault[6] = q
                     fail(fault, STREAM_END, -1, state[PC], state[LENGTH], 0)
@@ -306,18 +323,14 @@ def build(stamp: int):
                 row = words[state[START] + state[PC]]
                 op = row[0]
                 if state[PENDING] == 0:
-                    legal = op == 1 or op == 2 or op == 3 or op == 4 or 8 <= op <= 11
-                    legal = legal or op == 16 or 24 <= op <= 26 or op == 32
+                    legal = 1 <= op <= 4 or 8 <= op <= 11 or op == 16 or 24 <= op <= 26 or op == 32
                     if not legal or not _allowed(op, info[Q_KIND]):
                         fault[6] = q
                         fail(fault, WRONG_QUEUE if legal else ILLEGAL_OP, -1, op, info[Q_KIND], 0)
                         return FAULT
                     if limits[L_WORDS] == 0 or limits[L_WORK] == 0:
                         return LIMIT
-                    if work_before_pause <= 0 or trace_count[0] >= trace.shape[0]:
-                        limits[L_SEED], limits[L_QUEUE] = seed, q
-                        return PAUSE if work_before_pause <= 0 else TRACE_FULL
-                    held = _waits_hold(row, sems[info[Q_SEMS] : info[Q_SEMS] + 32], fault)
+                    held = _waits_hold(row, sems, info[Q_SEMS], parked[q], fault)
                     if held == 0:
                         break
                     if held < 0:
@@ -329,15 +342,18 @@ def build(stamp: int):
                         limits[L_SEED], limits[L_QUEUE] = seed, q
                         return HOST
                 state[PENDING] = 0
-                written[:, :] = 0
                 pc = state[PC]
                 work = 0
+                if tracing:
+                    written[:, :] = 0
                 if op == 16:
-                    work = matmul(row, info, state, base, scalar, mem, shape[S_ROWS], shape[S_SCRATCH], written, fault)
+                    height, room = shape[S_ROWS], shape[S_SCRATCH]
+                    work = matmul(row, info, state, base, scalar, mem, height, room, written, fault)
                 elif op == 24:
                     work = vec(
-                        row, info, state, base, scalar, mem, shape[S_LANES], shape[S_EXACT], table, buffers, written, fault
-                    )
+                        row, info, state, base, scalar, mem, shape[S_LANES], shape[S_EXACT], table,
+                        shape[S_BUFFERS], written, fault,
+                    )  # fmt: skip
                 elif op == 8:
                     work = copy(row, info, state, base, scalar, mem, written, fault)
                 elif op == 9:
@@ -345,9 +361,8 @@ def build(stamp: int):
                 elif op == 10:
                     work = fill(row, info, state, base, scalar, mem, written, fault)
                 elif op == 11:
-                    work = mcast(
-                        row, info, state, base, scalar, mem, shape[S_L2], shape[S_CLUSTERS], written, fault
-                    )
+                    first, count = shape[S_L2], shape[S_CLUSTERS]
+                    work = mcast(row, info, state, base, scalar, mem, first, count, written, fault)
                 elif op == 25:
                     work = vperm(row, info, state, base, scalar, mem, written, fault)
                 elif op == 26:
@@ -364,7 +379,7 @@ def build(stamp: int):
                 if _signals(row, info, state, shape, core_place, sems, fault) < 0:
                     fault[6] = q
                     return FAULT
-                if trace.shape[0] > 1:
+                if tracing:
                     at = trace_count[0]
                     trace[at, 0], trace[at, 1], trace[at, 2] = q, state[DYN], pc
                     trace[at, 3] = crc_of(written, crcs)
@@ -381,6 +396,8 @@ def build(stamp: int):
                 progressed = True
                 if seed != 0:
                     break
+            if state[DONE] != 0:
+                parked[q, 1] = _NEVER
             if progressed:
                 idle = 0
             else:

@@ -207,7 +207,11 @@ def _library(op, x):
     if op == 3:
         return 1.0 / x if x != 0.0 else math.copysign(math.inf, x)
     if op == 4:
-        return 1.0 / math.sqrt(x) if x > 0.0 else (math.copysign(math.inf, x) if x == 0.0 else math.nan)
+        return (
+            1.0 / math.sqrt(x)
+            if x > 0.0
+            else (math.copysign(math.inf, x) if x == 0.0 else math.nan)
+        )
     if op == 5:
         return math.sqrt(x) if x >= 0.0 else math.nan
     if op == 6:

@@ -24,7 +24,7 @@ from athena.functional.matmul_kernel import scratch_bytes
 from athena.functional.messages import deadlock_error, fault_error, place_of
 from athena.functional.state import QueueId, build_tables, fresh_states, launch_scalars
 from athena.functional.trace_kernel import TRACE_COLUMNS, crc_table
-from athena.functional.vec_kernel import CHUNK
+from athena.functional.vec_kernel import buffer_bytes
 from athena.isa.fields import Seg
 from athena.isa.program import Bytes, HostCall, Program
 from athena.isa.tables import coefficients
@@ -32,6 +32,7 @@ from athena.isa.tables import coefficients
 Ints = NDArray[np.int64]
 Host = Callable[[HostCall, dict[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 TRACE_ROWS = 1 << 14
+_LINE_BYTES = 64  # alignment of scratch memory
 PAUSE_WORK = 1 << 31  # elements, bytes or MACs between two looks at the keyboard
 
 
@@ -52,6 +53,7 @@ class _Run:
     scalars: Ints
     sems: Ints
     limits: Ints
+    parked: Ints
     trace: Ints
     trace_count: Ints
     fault: Ints
@@ -64,7 +66,9 @@ class Machine:
     `profile` "table" uses the chip's look-up tables, "exact" library functions; by default a program of precision fp32 is exact.
     """
 
-    def __init__(self, program: Program, chip: Chip, *, profile: Literal["table", "exact"] | None = None) -> None:
+    def __init__(
+        self, program: Program, chip: Chip, *, profile: Literal["table", "exact"] | None = None
+    ) -> None:
         self.program = program
         self.chip = chip
         self._images = Images(program, chip)
@@ -72,11 +76,20 @@ class Machine:
         self._tables = build_tables(program, chip, self._images)
         exact = (profile or ("exact" if program.precision == "fp32" else "table")) == "exact"
         core = chip.core
-        shape = (chip.cores, chip.clusters, core.matrix.rows, core.vector.lanes, int(exact), self._images.l2_first)
-        self._scratch = np.empty(scratch_bytes(core.matrix.rows) + 64, np.uint8)
-        scratch = -(-self._scratch.ctypes.data // 64) * 64
-        self._shape = np.array((*shape, scratch), np.int64)
-        self._buffers = np.empty((5, max(CHUNK, core.vector.lanes)), np.float32)
+        shape = (
+            chip.cores,
+            chip.clusters,
+            core.matrix.rows,
+            core.vector.lanes,
+            int(exact),
+            self._images.l2_first,
+        )
+        room = _round_up(scratch_bytes(core.matrix.rows))
+        self._scratch = np.empty(room + buffer_bytes(core.vector.lanes) + _LINE_BYTES, np.uint8)
+        scratch = _round_up(self._scratch.ctypes.data)
+        self._shape = np.array((*shape, scratch, scratch + room), np.int64)
+        self._table = coefficients().copy()
+        self._crcs = crc_table()
         self._trace: Ints = np.zeros((0, TRACE_COLUMNS), np.int64)
 
     @property
@@ -112,13 +125,21 @@ class Machine:
     def read_tensor(self, name: str) -> NDArray[Any]:
         """Any named tensor as an array of its ONNX type. Raises: InputError for an unknown name."""
         if name not in self._tensors:
-            raise InputError(f"no tensor '{printable(name)}'", where=self._where(), hint=_nearest(name, self._tensors))
+            raise InputError(
+                f"no tensor '{printable(name)}'",
+                where=self._where(),
+                hint=_nearest(name, self._tensors),
+            )
         return self._images.read(self._tensors[name])
 
     def write_tensor(self, name: str, values: Any) -> None:
         """Store an array as a named tensor. Raises: InputError."""
         if name not in self._tensors:
-            raise InputError(f"no tensor '{printable(name)}'", where=self._where(), hint=_nearest(name, self._tensors))
+            raise InputError(
+                f"no tensor '{printable(name)}'",
+                where=self._where(),
+                hint=_nearest(name, self._tensors),
+            )
         self._images.write(self._tensors[name], values)
 
     def run(
@@ -157,12 +178,16 @@ class Machine:
         written = np.zeros((2, 6), np.int64)
         return int(
             interpreter()(
-                tables.words, tables.queues, run.states, run.bases, run.scalars, run.sems, self._images.table, self._shape,
-                tables.core_place, tables.run_table, tables.run_aregs, tables.section_table, run.limits, self._buffers, coefficients().copy(), crc_table(), written, run.trace, run.trace_count, run.fault,
+                tables.words, tables.queues, run.states, run.bases, run.scalars, run.sems,
+                self._images.table, self._shape, tables.core_place, tables.run_table,
+                tables.run_aregs, tables.section_table, run.limits, run.parked, self._table,
+                self._crcs, written, run.trace, run.trace_count, run.fault,
             )
         )  # fmt: skip
 
-    def _fresh(self, seed: int | None, scalars: Mapping[int, int], limits: Limits, *, trace: bool) -> _Run:
+    def _fresh(
+        self, seed: int | None, scalars: Mapping[int, int], limits: Limits, *, trace: bool
+    ) -> _Run:
         tables = self._tables
         count = len(tables.ids)
         return _Run(
@@ -170,7 +195,10 @@ class Machine:
             bases=np.zeros((count, 16), np.int64),
             scalars=launch_scalars(tables, self.program, scalars),
             sems=tables.first_sems.copy(),
-            limits=np.array([_cap(limits.words), _cap(limits.work), PAUSE_WORK, _seed(seed), 0], np.int64),
+            limits=np.array(
+                [_cap(limits.words), _cap(limits.work), PAUSE_WORK, _seed(seed), 0], np.int64
+            ),
+            parked=np.zeros((count, 2), np.int64),
             trace=np.zeros((TRACE_ROWS if trace else 1, TRACE_COLUMNS), np.int64),
             trace_count=np.zeros(1, np.int64),
             fault=np.zeros(8, np.int64),
@@ -183,18 +211,26 @@ class Machine:
             raise deadlock_error(self.program, self._tables, run.states, run.sems)
         if status == k.LIMIT:
             words = int(run.states[:, k.DYN].sum())
-            raise RuntimeLimitError(f"stopped at the run's cap after {words} words", where=self._where())
+            raise RuntimeLimitError(
+                f"stopped at the run's cap after {words} words", where=self._where()
+            )
 
     def _write_inputs(self, inputs: Mapping[str, Any]) -> None:
         wanted = {t.name for t in self.program.tensors if t.role == "input"}
         writable = wanted | {t.name for t in self.program.tensors if t.role == "kv"}
         for name in inputs:
             if name not in writable:
-                raise InputError(f"no input '{printable(name)}'", where=self._where(), hint=_nearest(name, writable))
+                raise InputError(
+                    f"no input '{printable(name)}'",
+                    where=self._where(),
+                    hint=_nearest(name, writable),
+                )
         missing = sorted(wanted - set(inputs))
         if missing:
             raise InputError(
-                f"input '{printable(missing[0])}' is missing", where=self._where(), hint=f"give all of {_listed(wanted)}"
+                f"input '{printable(missing[0])}' is missing",
+                where=self._where(),
+                hint=f"give all of {_listed(wanted)}",
             )
         for name, values in inputs.items():
             self._images.write(self._tensors[name], values)
@@ -205,7 +241,9 @@ class Machine:
         number = int(self._tables.words[state[k.START] + state[k.PC], 46])
         where = place_of(self.program, self._tables, run.states, queue)
         if not 0 <= number < len(self.program.host_calls):
-            raise ProgramError(f"host call {number}; the program has {len(self.program.host_calls)}", where=where)
+            raise ProgramError(
+                f"host call {number}; the program has {len(self.program.host_calls)}", where=where
+            )
         if host is None:
             raise ProgramError("the program has host calls and no host was given", where=where)
         call = self.program.host_calls[number]
@@ -221,6 +259,10 @@ class Machine:
 def _keep_trace(run: _Run) -> None:
     run.kept.append(run.trace[: run.trace_count[0]].copy())
     run.trace_count[0] = 0
+
+
+def _round_up(value: int) -> int:
+    return -(-value // _LINE_BYTES) * _LINE_BYTES
 
 
 def _cap(value: int | None) -> int:
@@ -239,4 +281,6 @@ def _nearest(name: str, names: Any) -> str:
 
 def _listed(names: Any) -> str:
     shown = sorted(names)
-    return ", ".join(printable(n) for n in shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")
+    return ", ".join(printable(n) for n in shown[:8]) + (
+        f" and {len(shown) - 8} more" if len(shown) > 8 else ""
+    )

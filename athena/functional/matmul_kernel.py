@@ -22,6 +22,7 @@ from athena.functional.access_kernel import (
     i32_at,
     note,
     size_of,
+    too_big,
     u8_at,
     u16_at,
 )
@@ -43,7 +44,7 @@ _F32, _BF16, _I8, _U8 = 1, 2, 4, 5
 
 @inner
 def _widen(address, dt, n, zero, padded, target):
-    """n elements as float32 at an address, the zero point subtracted, +0 up to padded."""
+    """N elements as float32 at an address, the zero point subtracted, +0 up to padded."""
     out = f32_at(target, padded)
     if dt == _F32:
         source = f32_at(address, n)
@@ -67,7 +68,7 @@ def _widen(address, dt, n, zero, padded, target):
 
 @inner
 def _clear(address, n):
-    """n times +0."""
+    """N times +0."""
     out = f32_at(address, n)
     for j in range(n):
         out[j] = np.float32(0)
@@ -187,6 +188,8 @@ def matmul(row, info, state, base, scalars, mem, array_rows, scratch, written, f
     depth = clipped(row, 2, state, scalars)
     if m == 0 or n == 0:
         return 0
+    if too_big(row, m, n, max(depth, 1), fault):
+        return -1
     integer = _types(row, fault)
     if integer < 0:
         return -1
@@ -222,7 +225,19 @@ def matmul(row, info, state, base, scalars, mem, array_rows, scratch, written, f
                 rows = min(BLOCK, m - m0)
                 _pack_a(a + m0 * row[19] + k0 * a_size, row[19], row[2], a_zero, rows, deep, packed)
                 d_at = d + m0 * row[31] + 4 * n0
-                _tile(packed, rows, deep, panel, width, chain, integer == 1, d_at, row[31], columns, last)
+                _tile(
+                    packed,
+                    rows,
+                    deep,
+                    panel,
+                    width,
+                    chain,
+                    integer == 1,
+                    d_at,
+                    row[31],
+                    columns,
+                    last,
+                )
     note(written, 0, d, 1, 0, m, row[31], 4 * n)
     return m * n * depth
 

@@ -63,6 +63,7 @@ def _describe(fault: Ints) -> str:
         k.BAD_INDEX: f"{name}index {met} of row {extra} is outside 0 … {allowed - 1}",
         k.SEM_OVERFLOW: f"semaphore {met} of group {extra} passes 255",
         k.BAD_FIELD: f"{name}{_field(extra)} is {met}; expected {allowed}",
+        k.TOO_BIG: f"{met} × {allowed} × {extra} is more than one word may do",
         k.STREAM_END: f"the stream of {allowed} words ends without END",
     }
     return _loop_text(met, allowed, extra) if code == k.BAD_LOOP else texts[code]
@@ -93,7 +94,11 @@ def deadlock_error(program: Program, tables: Tables, states: Ints, sems: Ints) -
         if row[0] == Op.SYNC:
             waits += [(int(row[46 + i]) & 255, int(row[46 + i]) >> 8 & 255) for i in range(2)]
         first = int(tables.queues[queue, k.Q_SEMS])
-        held = [f"semaphore {s} wants {n}, holds {int(sems[first + s])}" for s, n in waits if n and s < SEMS]
+        held = [
+            f"semaphore {s} wants {n}, holds {int(sems[first + s])}"
+            for s, n in waits
+            if n and s < SEMS
+        ]
         lines.append(f"{place_of(program, tables, states, queue)}: {'; '.join(held)}")
     more = f"\n      and {len(blocked) - SHOWN} more" if len(blocked) > SHOWN else ""
     return DeadlockError(

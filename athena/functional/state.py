@@ -43,7 +43,11 @@ class QueueId:
 
     def __str__(self) -> str:
         place = {**dict.fromkeys(CORE_QUEUES, "core"), **dict.fromkeys(CLUSTER_QUEUES, "cluster")}
-        return f"{self.kind.name} of {place[self.kind]} {self.unit}" if self.kind in place else self.kind.name
+        return (
+            f"{self.kind.name} of {place[self.kind]} {self.unit}"
+            if self.kind in place
+            else self.kind.name
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,15 +68,24 @@ class Tables:
 def build_tables(program: Program, chip: Chip, images: Images) -> Tables:
     """Tables of a program on a chip."""
     first = np.cumsum([0, *(len(s.words) for s in program.streams)]).astype(np.int64)
-    words = np.concatenate([decode(s.words) for s in program.streams] or [np.zeros((0, 56), np.int64)])
+    words = np.concatenate(
+        [decode(s.words) for s in program.streams] or [np.zeros((0, 56), np.int64)]
+    )
     runs = _runs_by_queue(program, chip)
-    ids = tuple(sorted(runs, key=lambda q: (q.unit if q.kind < Queue.CDMA_IN else 1 << 20, q.kind, q.unit)))
+    ids = tuple(
+        sorted(runs, key=lambda q: (q.unit if q.kind < Queue.CDMA_IN else 1 << 20, q.kind, q.unit))
+    )
     place = np.array([divmod(p, chip.cluster.cores) for p in chip.active_cores], np.int64)
     flat = [item for queue in ids for item in runs[queue]]
     run_table = np.zeros((len(flat), 4), np.int64)
     run_aregs = np.zeros((len(flat), AREGS), np.int64)
     for row, (section, run) in enumerate(flat):
-        run_table[row] = first[run.stream], len(program.streams[run.stream].words), section, run.stream
+        run_table[row] = (
+            first[run.stream],
+            len(program.streams[run.stream].words),
+            section,
+            run.stream,
+        )
         for areg, value in run.aregs:
             run_aregs[row, areg] = value
     queues = np.zeros((len(ids), k.QUEUE_COLUMNS), np.int64)
@@ -95,25 +108,40 @@ def _runs_by_queue(program: Program, chip: Chip) -> dict[QueueId, list[tuple[int
             for unit in _units(run, chip, entry.name):
                 queue = runs.setdefault(QueueId(run.kind, unit), [])
                 if queue and queue[-1][0] == section:
-                    raise ProgramError(f"two runs on {QueueId(run.kind, unit)}", where=f"section '{entry.name}'")
+                    raise ProgramError(
+                        f"two runs on {QueueId(run.kind, unit)}", where=f"section '{entry.name}'"
+                    )
                 queue.append((section, run))
     return runs
 
 
 def _units(run: QueueRun, chip: Chip, section: str) -> tuple[int, ...]:
     """The run's units, checked. Raises: ProgramError."""
-    count = chip.cores if run.kind in CORE_QUEUES else chip.clusters if run.kind in CLUSTER_QUEUES else 1
+    count = (
+        chip.cores
+        if run.kind in CORE_QUEUES
+        else chip.clusters
+        if run.kind in CLUSTER_QUEUES
+        else 1
+    )
     units = run.units or tuple(range(count))
     if len(set(units)) != len(units) or not all(0 <= unit < count for unit in units):
         raise ProgramError(
-            f"{run.kind.name} on units {units[:8]}; {chip.name} has 0 … {count - 1}", where=f"section '{section}'"
+            f"{run.kind.name} on units {units[:8]}; {chip.name} has 0 … {count - 1}",
+            where=f"section '{section}'",
         )
-    if not all(1 <= areg < AREGS and -_AREG_LIMIT <= value < _AREG_LIMIT for areg, value in run.aregs):
-        raise ProgramError("initial values are for aregs 1 … 15 and have 48 bits", where=f"section '{section}'")
+    if not all(
+        1 <= areg < AREGS and -_AREG_LIMIT <= value < _AREG_LIMIT for areg, value in run.aregs
+    ):
+        raise ProgramError(
+            "initial values are for aregs 1 … 15 and have 48 bits", where=f"section '{section}'"
+        )
     return units
 
 
-def _queue_row(queue: QueueId, chip: Chip, images: Images, place: Ints, runs: tuple[int, int]) -> tuple[int, ...]:
+def _queue_row(
+    queue: QueueId, chip: Chip, images: Images, place: Ints, runs: tuple[int, int]
+) -> tuple[int, ...]:
     if queue.kind in CORE_QUEUES:
         core, cluster = queue.unit, int(place[queue.unit, 0])
         sems, l1, acc = SEMS * core, L1_FIRST + core, images.acc_first + core
@@ -144,7 +172,9 @@ def _semaphores(program: Program, chip: Chip) -> Ints:
     for values, first, count in blocks:
         for index, value in values.items():
             if not 0 <= index < SEMS or not 0 <= value <= 255:
-                raise ProgramError(f"semaphore {index} starts at {value}", where=f"program '{program.name}'")
+                raise ProgramError(
+                    f"semaphore {index} starts at {value}", where=f"program '{program.name}'"
+                )
             sems[SEMS * first : SEMS * (first + count)].reshape(count, SEMS)[:, index] = value
     return sems
 
@@ -155,8 +185,14 @@ def launch_scalars(tables: Tables, program: Program, changes: Mapping[int, int])
     given = {**dict(enumerate(program.scalars)), **changes}
     for index, value in given.items():
         free = 1 <= index < S_CORE
-        if (not free and value != 0) or not 0 <= index < SCALARS or not -_AREG_LIMIT <= value < _AREG_LIMIT:
-            raise ProgramError(f"launch scalar S{index} = {value}; S1 … S13 of 48 bits may be set", where="scalars")
+        if (
+            (not free and value != 0)
+            or not 0 <= index < SCALARS
+            or not -_AREG_LIMIT <= value < _AREG_LIMIT
+        ):
+            raise ProgramError(
+                f"launch scalar S{index} = {value}; S1 … S13 of 48 bits may be set", where="scalars"
+            )
         values[:, index] = value
     values[:, S_CORE] = np.maximum(tables.queues[:, k.Q_CORE], 0)
     values[:, S_CLUSTER] = np.maximum(tables.queues[:, k.Q_CLUSTER], 0)
@@ -169,4 +205,3 @@ def fresh_states(tables: Tables) -> Ints:
     states[:, k.RUN] = tables.queues[:, k.Q_RUN0]
     states[:, k.DONE] = -1  # not started
     return states
-

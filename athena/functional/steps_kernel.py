@@ -58,8 +58,9 @@ def float_to_half(x):
 
 
 @inner
-def load_float(address, dt, n, out):
-    """n elements as float32."""
+def load_float(address, dt, n, target):
+    """N elements as float32 at an address."""
+    out = f32_at(target, n)
     if dt == _F32:
         source = f32_at(address, n)
         for j in range(n):
@@ -87,8 +88,9 @@ def load_float(address, dt, n, out):
 
 
 @inner
-def load_int(address, dt, n, out):
-    """n int8, uint8 or int32 elements as int32."""
+def load_int(address, dt, n, target):
+    """Int8, uint8 or int32 elements as int32 at an address."""
+    out = i32_at(target, n)
     if dt == _I8:
         signed = i8_at(address, n)
         for j in range(n):
@@ -113,8 +115,9 @@ def to_int(x):
 
 
 @inner
-def store_float(address, dt, n, x, zero):
-    """Convert a float32 row to its destination."""
+def store_float(address, dt, n, source, zero):
+    """Convert float32 at an address to the destination's type."""
+    x = f32_at(source, n)
     if dt == _F32:
         target = f32_at(address, n)
         for j in range(n):
@@ -144,8 +147,9 @@ def store_float(address, dt, n, x, zero):
 
 
 @inner
-def store_int(address, dt, n, x, zero, line):
-    """Convert an int32 row to its destination; to floating point through the nearest float32."""
+def store_int(address, dt, n, source, zero, line):
+    """Convert int32 at an address; to floating point through the nearest float32, at `line`."""
+    x = i32_at(source, n)
     if dt == _I8:
         signed = i8_at(address, n)
         for j in range(n):
@@ -159,8 +163,9 @@ def store_int(address, dt, n, x, zero, line):
         for j in range(n):
             word[j] = x[j]
     else:
+        single = f32_at(line, n)
         for j in range(n):
-            line[j] = f(x[j])
+            single[j] = f(x[j])
         store_float(address, dt, n, line, 0)
 
 
@@ -182,7 +187,7 @@ def _smaller(a, b):
 
 @inner
 def alu_float(op, t, b, b_select, n):
-    """t = op(t, b); SELECT: t = b_select where t is not 0, else b."""
+    """T = op(t, b); SELECT: t = b_select where t is not 0, else b."""
     if op == 1:
         for j in range(n):
             t[j] = t[j] + b[j]
@@ -323,46 +328,61 @@ def combine_float(red, a, b):
 
 
 @inner
-def lanes_float(red, t, n, lanes, lane, first):
-    """Add a chunk to the lanes; `first`: the lanes are empty. Chunks but the last are multiples of the lanes."""
+def before_float(red, t, n):
+    """What a reduction does to every element first: SUMSQ squares, ABSMAX drops the sign."""
     if red == 4:
         for j in range(n):
             t[j] = t[j] * t[j]
     elif red == 5:
         for j in range(n):
             t[j] = abs(t[j])
+
+
+@inner
+def _combine_rows(red, to, source, n):
+    """to[:n] = step(to[:n], source[:n]); both are addresses."""
+    a, b = f32_at(to, n), f32_at(source, n)
+    if red == 1 or red == 4:
+        for j in range(n):
+            a[j] = a[j] + b[j]
+    elif red == 3:
+        for j in range(n):
+            a[j] = _smaller(a[j], b[j])
+    else:
+        for j in range(n):
+            a[j] = _larger(a[j], b[j])
+
+
+@inner
+def lanes_float(red, t, n, lanes, lane, first):
+    """Add a chunk at `t` to the lanes; `first`: the lanes are empty.
+
+    Chunks but the last of a row are multiples of the lanes.
+    """
     at = 0
     if first:
         at = min(n, lanes)
+        source, target = f32_at(t, at), f32_at(lane, at)
         for j in range(at):
-            lane[j] = t[j]
+            target[j] = source[j]
     while at < n:
         some = min(lanes, n - at)
-        if red == 1 or red == 4:
-            for j in range(some):
-                lane[j] = lane[j] + t[at + j]
-        elif red == 3:
-            for j in range(some):
-                lane[j] = _smaller(lane[j], t[at + j])
-        else:
-            for j in range(some):
-                lane[j] = _larger(lane[j], t[at + j])
+        _combine_rows(red, lane, t + 4 * at, some)
         at += some
 
 
 @inner
 def tree_float(red, lane, used):
-    """The pairwise tree over the used lanes."""
+    """The pairwise tree over the used lanes at an address."""
     half = 1
     while half < used:
         half *= 2
     while half > 1:
         half //= 2
-        for j in range(half):
-            if j + half < used:
-                lane[j] = combine_float(red, lane[j], lane[j + half])
-        used = min(used, half)
-    return lane[0]
+        if used > half:
+            _combine_rows(red, lane, lane + 4 * half, used - half)
+            used = half
+    return f32_at(lane, 1)[0]
 
 
 @inner
@@ -376,8 +396,9 @@ def combine_int(red, a, b):
 
 
 @inner
-def reduce_int(red, t, n, value, first):
+def reduce_int(red, address, n, value, first):
     """An integer reduction; its order does not matter."""
+    t = i32_at(address, n)
     for j in range(n):
         item = np.int64(t[j])
         if red == 4:

@@ -18,6 +18,7 @@ from athena.functional.access_kernel import (
     i32_at,
     note,
     size_of,
+    too_big,
     u8_at,
     u16_at,
 )
@@ -27,6 +28,7 @@ from athena.functional.lut_kernel import library_row, table_row
 from athena.functional.steps_kernel import (
     alu_float,
     alu_int,
+    before_float,
     combine_float,
     combine_int,
     exact_float,
@@ -41,16 +43,26 @@ from athena.functional.steps_kernel import (
     tree_float,
 )
 
-CHUNK = 4096  # columns in a pass, rounded down to a multiple of the lanes
+CHUNK = 4096  # elements in a pass, rounded down to a multiple of the lanes
 _LOCAL = L1_MASK | ACC_MASK
 _NONE, _FULL, _ROW, _COL, _SCALAR, _IMM = range(6)
 _SELECT = 13
 
 
+def buffer_bytes(lanes: int) -> int:
+    """Bytes of `vec`'s five buffers of a chunk each."""
+    return 5 * 4 * lanes * max(1, CHUNK // lanes)
+
+
 @inner
 def _check_steps(row, integer, fault):
     """0, or -1 for steps, kinds or types that no VEC has."""
-    alu1, lut, alu2, red = row[46] & 255, (row[46] >> 8) & 255, (row[46] >> 16) & 255, (row[46] >> 24) & 255
+    alu1, lut, alu2, red = (
+        row[46] & 255,
+        (row[46] >> 8) & 255,
+        (row[46] >> 16) & 255,
+        (row[46] >> 24) & 255,
+    )
     if alu1 > 14 or alu1 == _SELECT or alu2 > 14 or lut > 21 or red > 5:
         return fail(fault, BAD_FIELD, -1, row[46], 0, 46)
     if integer and lut != 0 and lut < 18:
@@ -86,33 +98,46 @@ def _side_block(row, i, kind, rows, cols, info, state, base, mem, fault):
 
 
 @inner
-def _side_float(kind, address, stride, dt, r, c0, n, bits, out):
-    """A chunk of operand b or c."""
-    if kind == _FULL or kind == _ROW:
-        at = address + c0 * size_of(dt) + (r * stride if kind == _FULL else 0)
-        load_float(at, dt, n, out)
-        return
-    value = float_of(bits)
-    if kind != _IMM:
-        load_float(address + (r * stride if kind == _COL else 0), dt, 1, out)
-        value = out[0]
-    for j in range(n):
-        out[j] = value
+def _load(integer, address, stride, dt, rows, n, target):
+    """Rows of n elements, one after the other at `target`; rows without gaps are merged."""
+    if stride == n * size_of(dt):
+        n = rows * n
+        rows = 1
+    for i in range(rows):
+        if integer:
+            load_int(address + i * stride, dt, n, target + 4 * i * n)
+        else:
+            load_float(address + i * stride, dt, n, target + 4 * i * n)
 
 
 @inner
-def _side_int(kind, address, stride, dt, r, c0, n, bits, out):
-    """A chunk of operand b or c; an immediate is rounded to an integer."""
-    if kind == _FULL or kind == _ROW:
-        at = address + c0 * size_of(dt) + (r * stride if kind == _FULL else 0)
-        load_int(at, dt, n, out)
-        return
-    value = np.int32(to_int(float_of(bits)))
-    if kind != _IMM:
-        load_int(address + (r * stride if kind == _COL else 0), dt, 1, out)
-        value = out[0]
+def _fill(bits, target, n):
+    """n copies of a 32-bit pattern."""
+    out = i32_at(target, n)
     for j in range(n):
-        out[j] = value
+        out[j] = bits
+
+
+@inner
+def _side(integer, kind, address, stride, dt, r0, rows, c0, n, bits, target):
+    """Operand b or c for rows from r0 and n columns from c0; an integer immediate is rounded."""
+    if kind == _NONE:
+        return
+    if kind == _IMM:
+        value = np.int32(to_int(float_of(bits))) if integer else np.int32(bits)
+        _fill(value, target, rows * n)
+        return
+    if kind == _FULL:
+        at = address + r0 * stride + c0 * size_of(dt)
+        _load(integer, at, stride, dt, rows, n, target)
+        return
+    if kind == _ROW:
+        _load(integer, address + c0 * size_of(dt), 0, dt, rows, n, target)
+        return
+    for i in range(rows):
+        at = target + 4 * i * n
+        _load(integer, address + ((r0 + i) * stride if kind == _COL else 0), 0, dt, 1, 1, at)
+        _fill(i32_at(at, 1)[0], at, n)
 
 
 @inner
@@ -125,9 +150,9 @@ def _bound(row, state, scalars, which):
 
 
 @inner
-def _mask(bits, c0, n, low, high, pattern):
+def _mask(address, c0, n, low, high, pattern):
     """Columns below low or from high on become the pattern."""
-    fill = np.int32(pattern)
+    bits, fill = i32_at(address, n), np.int32(pattern)
     for j in range(min(n, max(0, low - c0))):
         bits[j] = fill
     for j in range(min(n, max(0, high - c0)), n):
@@ -135,17 +160,73 @@ def _mask(bits, c0, n, low, high, pattern):
 
 
 @inner
+def _steps_float(row, t, u, v, n, exact, table):
+    """The three steps on n float32."""
+    a, b, c = f32_at(t, n), f32_at(u, n), f32_at(v, n)
+    lut = (row[46] >> 8) & 255
+    alu_float(row[46] & 255, a, b, b, n)
+    if lut >= 14:
+        exact_float(lut, a, n)
+    elif lut != 0 and exact != 0:
+        library_row(lut, a, n)
+    elif lut != 0:
+        table_row(lut, a, n, table)
+    alu_float((row[46] >> 16) & 255, a, c, b, n)
+
+
+@inner
+def _steps_int(row, t, u, v, n):
+    """The three steps on n int32."""
+    a, b, c = i32_at(t, n), i32_at(u, n), i32_at(v, n)
+    alu1, lut, alu2 = row[46] & 255, (row[46] >> 8) & 255, (row[46] >> 16) & 255
+    if alu1 != 0:
+        alu_int(alu1, a, b, b, n)
+    if lut != 0:
+        exact_int(lut, a, n)
+    if alu2 != 0:
+        alu_int(alu2, a, c, b, n)
+
+
+@inner
+def _store(integer, address, stride, dt, rows, n, source, zero, line):
+    """Rows at `source` to their destination; rows without gaps are merged."""
+    if stride == n * size_of(dt):
+        n = rows * n
+        rows = 1
+    for i in range(rows):
+        if integer:
+            store_int(address + i * stride, dt, n, source + 4 * i * n, zero, line)
+        else:
+            store_float(address + i * stride, dt, n, source + 4 * i * n, zero)
+
+
+@inner
+def _side_output(integer, red, keep, address, lane, used, total):
+    """A row's reduction to e."""
+    if integer:
+        side = i32_at(address, 1)
+        side[0] = np.int32(combine_int(red, np.int64(side[0]), total) if keep else total)
+        return
+    value = tree_float(red, lane, used)
+    side_f = f32_at(address, 1)
+    value = combine_float(red, side_f[0], value) if keep else value
+    side_f[0] = value if value == value else float_of(0x7FC00000)
+
+
+@inner
 def vec(row, info, state, base, scalars, mem, lanes, exact, table, buffers, written, fault):
-    """VEC; gives its elements or -1. buffers: float32 [5, at least CHUNK and lanes]."""
+    """VEC; gives its elements or -1. buffers: address of `buffer_bytes`."""
     rows = clipped(row, 0, state, scalars)
     cols = clipped(row, 1, state, scalars)
     if rows == 0 or cols == 0:
         return 0
+    if too_big(row, 1, rows, cols, fault):
+        return -1
     integer = (row[1] & 1) != 0
     masked = (row[1] & 2) != 0
     if _check_steps(row, integer, fault) < 0:
         return -1
-    alu1, lut, alu2, red = row[46] & 255, (row[46] >> 8) & 255, (row[46] >> 16) & 255, (row[46] >> 24) & 255
+    red = (row[46] >> 24) & 255
     kind_b, kind_c = row[47] & 255, (row[47] >> 8) & 255
     a_dt, d_dt = row[2], row[5]
     a_size, d_size = size_of(a_dt), size_of(d_dt)
@@ -165,10 +246,7 @@ def vec(row, info, state, base, scalars, mem, lanes, exact, table, buffers, writ
     if red != 0:
         note(written, 1, e, 1, 0, rows, row[35], 4)
     count = rows * cols
-    # A column vector of one column is a whole block, and a block without gaps is one long row.
-    if cols == 1:
-        kind_b = _FULL if kind_b == _COL else kind_b
-        kind_c = _FULL if kind_c == _COL else kind_c
+    # A block without gaps, without row-wise work, is one long row.
     packed = red == 0 and not masked and a_stride == cols * a_size
     packed = packed and (d_dt == 0 or d_stride == cols * d_size)
     packed = packed and kind_b != _ROW and kind_b != _COL and kind_c != _ROW and kind_c != _COL
@@ -179,63 +257,42 @@ def vec(row, info, state, base, scalars, mem, lanes, exact, table, buffers, writ
         rows = 1
     low, low_slope = _bound(row, state, scalars, 0)
     high, high_slope = _bound(row, state, scalars, 1)
+    # Long rows go in chunks of whole lanes, short rows several at a time.
     chunk = lanes * max(1, CHUNK // lanes)
-    t, u, v, lane, line = buffers[0], buffers[1], buffers[2], buffers[3], buffers[4]
-    ti, ui, vi = t.view(np.int32), u.view(np.int32), v.view(np.int32)
-    for r in range(rows):
-        total = np.int64(0)
+    group = max(1, chunk // cols)
+    t = buffers
+    u, v, lane, line = t + 4 * chunk, t + 8 * chunk, t + 12 * chunk, t + 16 * chunk
+    total = np.int64(0)
+    for r0 in range(0, rows, group):
+        g = min(group, rows - r0)
         for c0 in range(0, cols, chunk):
             n = min(chunk, cols - c0)
-            at = a + r * a_stride + c0 * a_size
+            _load(integer, a + r0 * a_stride + c0 * a_size, a_stride, a_dt, g, n, t)
+            _side(integer, kind_b, b, b_stride, row[3], r0, g, c0, n, row[54], u)
+            _side(integer, kind_c, c, c_stride, row[4], r0, g, c0, n, row[55], v)
             if integer:
-                load_int(at, a_dt, n, ti)
-                if kind_b != _NONE:
-                    _side_int(kind_b, b, b_stride, row[3], r, c0, n, row[54], ui)
-                if kind_c != _NONE:
-                    _side_int(kind_c, c, c_stride, row[4], r, c0, n, row[55], vi)
-                if alu1 != 0:
-                    alu_int(alu1, ti, ui, ui, n)
-                if lut != 0:
-                    exact_int(lut, ti, n)
-                if alu2 != 0:
-                    alu_int(alu2, ti, vi, ui, n)
+                _steps_int(row, t, u, v, g * n)
             else:
-                load_float(at, a_dt, n, t)
-                if kind_b != _NONE:
-                    _side_float(kind_b, b, b_stride, row[3], r, c0, n, row[54], u)
-                if kind_c != _NONE:
-                    _side_float(kind_c, c, c_stride, row[4], r, c0, n, row[55], v)
-                alu_float(alu1, t, u, u, n)
-                if lut >= 14:
-                    exact_float(lut, t, n)
-                elif lut != 0 and exact != 0:
-                    library_row(lut, t, n)
-                elif lut != 0:
-                    table_row(lut, t, n, table)
-                alu_float(alu2, t, v, u, n)
+                _steps_float(row, t, u, v, g * n, exact, table)
             if masked:
-                _mask(ti, c0, n, low + r * low_slope, high + r * high_slope, row[51])
+                for i in range(g):
+                    first, past = low + (r0 + i) * low_slope, high + (r0 + i) * high_slope
+                    _mask(t + 4 * i * n, c0, n, first, past, row[51])
             if d_dt != 0:
-                to = d + r * d_stride + c0 * d_size
+                to = d + r0 * d_stride + c0 * d_size
+                _store(integer, to, d_stride, d_dt, g, n, t, row[52], line)
+            if red == 0:
+                continue
+            if not integer:
+                before_float(red, f32_at(t, g * n), g * n)
+            for i in range(g):
                 if integer:
-                    store_int(to, d_dt, n, ti, row[52], line)
+                    total = reduce_int(red, t + 4 * i * n, n, total, c0 == 0)
                 else:
-                    store_float(to, d_dt, n, t, row[52])
-            if red != 0:
-                if integer:
-                    total = reduce_int(red, ti, n, total, c0 == 0)
-                else:
-                    lanes_float(red, t, n, lanes, lane, c0 == 0)
-        if red != 0:
-            keep = (row[1] & 4) != 0
-            if integer:
-                side = i32_at(e + r * row[35], 1)
-                side[0] = np.int32(combine_int(red, np.int64(side[0]), total) if keep else total)
-            else:
-                value = tree_float(red, lane, min(lanes, cols))
-                side_f = f32_at(e + r * row[35], 1)
-                value = combine_float(red, side_f[0], value) if keep else value
-                side_f[0] = value if value == value else float_of(0x7FC00000)
+                    lanes_float(red, t + 4 * i * n, n, lanes, lane, c0 == 0)
+                if c0 + n == cols:
+                    at = e + (r0 + i) * row[35]
+                    _side_output(integer, red, (row[1] & 4) != 0, at, lane, min(lanes, cols), total)
     return count
 
 
@@ -259,6 +316,8 @@ def vperm(row, info, state, base, scalars, mem, written, fault):
     size = size_of(dt)
     if rows == 0 or cols == 0:
         return 0
+    if too_big(row, 1, rows, cols, fault):
+        return -1
     if mode > 3 or size == 0 or row[5] != dt:
         return fail(fault, BAD_FIELD, 3, row[5], dt, 5)
     if (mode == 1 or mode == 2) and (cols % 2 or dt > 3):
@@ -300,6 +359,8 @@ def vgather(row, info, state, base, scalars, mem, written, fault):
     size = size_of(dt)
     if rows == 0 or cols == 0:
         return 0
+    if too_big(row, 1, rows, cols, fault):
+        return -1
     if mode > 1 or size == 0 or row[5] != dt or row[3] != 6:
         return fail(fault, BAD_FIELD, 1, row[3], 6, 3)
     a_rows, a_cols = (limit, cols) if mode == 0 else (rows, limit)

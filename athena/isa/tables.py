@@ -151,7 +151,7 @@ def _power(k: I32) -> F32:
 
 
 def _scale(p: F32, k: I32) -> F32:
-    """p * 2^k in two multiplications, the first exact."""
+    """P * 2^k in two multiplications, the first exact."""
     half = k >> 1
     result: F32 = (p * _power(half)) * _power(k - half)
     return result
@@ -234,7 +234,7 @@ def _sqrt(x: F32) -> F32:
 
 
 def _odd(x: F32, at: int, limit: float) -> F32:
-    """x * ratio(|x|) up to 1; ±1 from the limit on."""
+    """X * ratio(|x|) up to 1; ±1 from the limit on."""
     size = np.abs(x)
     small = size < np.float32(limit)
     index, d = _node(_safe(size, small), FINE)
@@ -252,7 +252,7 @@ def _gate(x: F32, at: int, limit: float, nodes: float) -> F32:
 
 
 def _gated(x: F32, at: int, limit: float, nodes: float) -> F32:
-    """x * gate(x); -0 below the limit, infinity included."""
+    """X * gate(x); -0 below the limit, infinity included."""
     y = x * _gate(x, at, limit, nodes)
     return np.where(x <= np.float32(-limit), np.float32(-0.0), y).astype(np.float32)
 

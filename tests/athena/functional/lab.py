@@ -83,7 +83,9 @@ def put(memory: np.ndarray, offset: int, values: np.ndarray, stride: int) -> Non
 def get(memory: np.ndarray, offset: int, shape: tuple[int, int], stride: int, kind) -> np.ndarray:
     """Rows of values from raw memory."""
     size = np.dtype(kind).itemsize
-    rows = [memory[offset + r * stride : offset + r * stride + shape[1] * size] for r in range(shape[0])]
+    rows = [
+        memory[offset + r * stride : offset + r * stride + shape[1] * size] for r in range(shape[0])
+    ]
     return np.stack([row.copy().view(kind) for row in rows]) if rows else np.zeros(shape, kind)
 
 

@@ -39,7 +39,11 @@ def narrow(t: np.ndarray, dt: Dt, zero: int = 0) -> np.ndarray:
     info = {Dt.I8: np.iinfo(np.int8), Dt.U8: np.iinfo(np.uint8), Dt.I32: np.iinfo(np.int32)}[dt]
     whole = [0 if math.isnan(v) else (v if math.isinf(v) else round(v)) for v in t.ravel().tolist()]
     shifted = [v + (zero if dt is not Dt.I32 else 0) for v in whole]
-    return np.array([min(info.max, max(info.min, v)) for v in shifted]).reshape(t.shape).astype(info.dtype)
+    return (
+        np.array([min(info.max, max(info.min, v)) for v in shifted])
+        .reshape(t.shape)
+        .astype(info.dtype)
+    )
 
 
 def larger(a, b):
@@ -102,7 +106,9 @@ def lut(op: Lut, t):
             case Lut.NEG:
                 return -t
             case Lut.SIGN:
-                return np.where(np.isnan(t), NAN, (t > 0).astype(np.int8) - (t < 0).astype(np.int8)).astype(kind)
+                return np.where(
+                    np.isnan(t), NAN, (t > 0).astype(np.int8) - (t < 0).astype(np.int8)
+                ).astype(kind)
             case Lut.NOT:
                 return (t == 0).astype(kind)
             case _:
@@ -166,11 +172,15 @@ def _side(case: VecCase, kind: Kind, values, dt: Dt, immediate: float):
     number = np.int32 if case.integer else np.float32
     shape = case.a.shape
     if kind is Kind.IMM:
-        return np.full(shape, number(round(immediate)) if case.integer else np.float32(immediate), number)
+        return np.full(
+            shape, number(round(immediate)) if case.integer else np.float32(immediate), number
+        )
     if kind is Kind.NONE:
         return np.zeros(shape, number)
     wide = values.astype(np.int32) if case.integer else widen(values, dt)
-    wide = {Kind.FULL: wide, Kind.ROW: wide[:1], Kind.COL: wide[:, :1], Kind.SCALAR: wide[:1, :1]}[kind]
+    wide = {Kind.FULL: wide, Kind.ROW: wide[:1], Kind.COL: wide[:, :1], Kind.SCALAR: wide[:1, :1]}[
+        kind
+    ]
     return np.broadcast_to(wide, shape).astype(number)
 
 

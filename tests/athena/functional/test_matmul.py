@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.athena.functional import oracle
-from tests.athena.functional.lab import chip, get, machine, put, same, stored
 
 from athena.errors import FaultError
 from athena.isa.builder import Clip, StreamBuilder, acc, l1
 from athena.isa.fields import Acc, Dt, Queue
+from tests.athena.functional import oracle
+from tests.athena.functional.lab import chip, get, machine, put, same, stored
 
 CHIPS = ("athena-edge-ci", "athena-edge", "athena")
 SHAPES = ((1, 1, 1), (3, 17, 17), (17, 3, 65), (5, 33, 8), (4, 65, 3), (9, 31, 70))
 
 
-def run(where, a, b, dt, *, m, n, k, start=None, bias=None, trans=False, zeros=(0, 0), mode=Acc.ZERO, clips=(None,) * 3):
+def run(
+    where,
+    a,
+    b,
+    dt,
+    *,
+    m,
+    n,
+    k,
+    start=None,
+    bias=None,
+    trans=False,
+    zeros=(0, 0),
+    mode=Acc.ZERO,
+    clips=(None,) * 3,
+):
     """One MATMUL word; a and b in storage type, b as stored."""
     made = chip(where)
     size = a.dtype.itemsize
@@ -52,12 +67,19 @@ def test_floating_point_equals_the_chain_to_the_bit(where, dt, trans):
     rng = np.random.default_rng(1)
     for m, n, k in SHAPES:
         a, b = floats(rng, (m, k), dt), floats(rng, (k, n), dt)
-        start, bias = rng.normal(size=(m, n)).astype(np.float32), rng.normal(size=n).astype(np.float32)
+        start, bias = (
+            rng.normal(size=(m, n)).astype(np.float32),
+            rng.normal(size=n).astype(np.float32),
+        )
         wide_a, wide_b = oracle.widen(a, dt), oracle.widen(b, dt)
         held = b.T.copy() if trans else b
         for mode in Acc:
-            first = {Acc.ZERO: np.zeros((m, n)), Acc.KEEP: start, Acc.BIAS: np.tile(bias, (m, 1))}[mode]
-            got = run(where, a, held, dt, m=m, n=n, k=k, start=start, bias=bias, trans=trans, mode=mode)
+            first = {Acc.ZERO: np.zeros((m, n)), Acc.KEEP: start, Acc.BIAS: np.tile(bias, (m, 1))}[
+                mode
+            ]
+            got = run(
+                where, a, held, dt, m=m, n=n, k=k, start=start, bias=bias, trans=trans, mode=mode
+            )
             same(got, oracle.matmul(wide_a, wide_b, first, rows))
 
 
@@ -65,7 +87,9 @@ def test_a_large_block_equals_the_chain_to_the_bit():
     rng = np.random.default_rng(2)
     a, b = floats(rng, (129, 130), Dt.BF16), floats(rng, (130, 129), Dt.BF16)
     got = run("athena", a, b, Dt.BF16, m=129, n=129, k=130)
-    want = oracle.matmul(oracle.widen(a, Dt.BF16), oracle.widen(b, Dt.BF16), np.zeros((129, 129)), 64)
+    want = oracle.matmul(
+        oracle.widen(a, Dt.BF16), oracle.widen(b, Dt.BF16), np.zeros((129, 129)), 64
+    )
     same(got, want)
 
 
@@ -82,7 +106,9 @@ def test_products_are_rounded_before_the_sum():
 def test_special_values(columns):
     """Infinities, NaN (one canonical), subnormal products and sums, -0."""
     tiny = np.float32(2.0**-100)
-    a = np.array([[np.inf, 1.0], [np.nan, 1.0], [tiny, tiny], [-0.0, -0.0], [3e38, 3e38]], np.float32)
+    a = np.array(
+        [[np.inf, 1.0], [np.nan, 1.0], [tiny, tiny], [-0.0, -0.0], [3e38, 3e38]], np.float32
+    )
     b = np.tile(np.array([[0.0], [2.0**-40]], np.float32), (1, columns))
     b[0, -1] = 2.0**-45
     got = run("athena-edge", a, b, Dt.F32, m=5, n=columns, k=2)
@@ -140,7 +166,9 @@ def test_depth_zero_writes_the_initial_values():
     same(got, np.tile(bias, (3, 1)))
 
 
-@pytest.mark.parametrize("which,limit,kept", [(0, 2, 2), (1, 3, 3), (2, 0, 0), (0, -1, None), (1, 99, 9)])
+@pytest.mark.parametrize(
+    "which,limit,kept", [(0, 2, 2), (1, 3, 3), (2, 0, 0), (0, -1, None), (1, 99, 9)]
+)
 def test_clips(which, limit, kept):
     rng = np.random.default_rng(4)
     sizes = [4, 9, 20]
@@ -148,7 +176,9 @@ def test_clips(which, limit, kept):
     start = rng.normal(size=(4, 9)).astype(np.float32)
     clips = [None, None, None]
     clips[which] = Clip(limit)
-    got = run("athena-edge", a, b, Dt.BF16, m=4, n=9, k=20, start=start, mode=Acc.KEEP, clips=tuple(clips))
+    got = run(
+        "athena-edge", a, b, Dt.BF16, m=4, n=9, k=20, start=start, mode=Acc.KEEP, clips=tuple(clips)
+    )
     sizes[which] = kept or 0
     m, n, k = sizes
     want = start.copy()

@@ -6,16 +6,19 @@ import itertools
 
 import numpy as np
 import pytest
-from tests.athena.functional import oracle
-from tests.athena.functional.lab import STORAGE, chip, get, machine, put, same, stored
 
 from athena.errors import FaultError
 from athena.isa.builder import Mask, Operand, Side, StreamBuilder, Vec, acc, l1
 from athena.isa.fields import Alu, Dt, Kind, Lut, Queue, Red, Seg
+from tests.athena.functional import oracle
+from tests.athena.functional.lab import STORAGE, chip, get, machine, put, same, stored
 
 FLOATS = (Dt.F32, Dt.BF16, Dt.F16)
 INTEGERS = (Dt.I8, Dt.U8, Dt.I32)
-SPECIAL = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 3e38, -3e38, 0.5, 1.5, 2.5, -2.5], np.float32)
+SPECIAL = np.array(
+    [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-40, 3e38, -3e38, 0.5, 1.5, 2.5, -2.5],
+    np.float32,
+)
 
 
 def values(rng, shape, dt: Dt) -> np.ndarray:
@@ -28,7 +31,9 @@ def values(rng, shape, dt: Dt) -> np.ndarray:
             return stored(x, dt)
     info = np.iinfo(STORAGE[dt])
     wide = rng.integers(info.min, info.max, shape, endpoint=True)
-    return np.where(rng.random(shape) < 0.5, wide, wide // (1 + abs(info.max) // 5)).astype(STORAGE[dt])
+    return np.where(rng.random(shape) < 0.5, wide, wide // (1 + abs(info.max) // 5)).astype(
+        STORAGE[dt]
+    )
 
 
 class Bench:
@@ -42,7 +47,9 @@ class Bench:
         size = np.dtype(STORAGE[dt]).itemsize
         return l1(slot * self.part, stride=size * (self.shape[1] + gap), dt=dt)
 
-    def run(self, case: oracle.VecCase, *, zero: int = 0, in_acc: bool = False, precision: str = "bf16"):
+    def run(
+        self, case: oracle.VecCase, *, zero: int = 0, in_acc: bool = False, precision: str = "bf16"
+    ):
         rows, cols = self.shape
         a = self.place(0, case.a_dt)
         if in_acc:
@@ -100,7 +107,9 @@ def test_every_alu_step_with_every_kind(alu, kind):
         if alu is Alu.SELECT and not second:
             continue
         other = values(rng, bench.shape, b_dt)
-        case = oracle.VecCase(a=values(rng, bench.shape, Dt.F32), a_dt=Dt.F32, d_dt=Dt.F32, lanes=16)
+        case = oracle.VecCase(
+            a=values(rng, bench.shape, Dt.F32), a_dt=Dt.F32, d_dt=Dt.F32, lanes=16
+        )
         if second:
             case.alu2, case.c_kind, case.c, case.c_dt, case.c_imm = alu, kind, other, b_dt, -1.25
         else:
@@ -143,7 +152,14 @@ def test_all_half_precision_numbers_survive_the_trip():
 def test_rounding_to_half_at_every_boundary():
     half = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.float64)
     middle = ((half[:-1] + half[1:]) / 2).astype(np.float32)
-    around = np.stack([middle, np.nextafter(middle, np.float32(0)), np.nextafter(middle, np.float32(np.inf)), -middle])
+    around = np.stack(
+        [
+            middle,
+            np.nextafter(middle, np.float32(0)),
+            np.nextafter(middle, np.float32(np.inf)),
+            -middle,
+        ]
+    )
     bench = Bench("athena", around.shape)
     bench.check(oracle.VecCase(a=around, a_dt=Dt.F32, d_dt=Dt.F16, lanes=256))
 
@@ -154,7 +170,11 @@ def test_rounding_to_half_at_every_boundary():
 def test_every_reduction(where, red, keep):
     rng = np.random.default_rng(red)
     for cols in (1, 2, 3, 7, 16, 17, 33, 129, 700):
-        bench = Bench(where, (2, cols)) if cols < 500 or where != "athena-edge-ci" else Bench(where, (1, 500))
+        bench = (
+            Bench(where, (2, cols))
+            if cols < 500 or where != "athena-edge-ci"
+            else Bench(where, (1, 500))
+        )
         case = oracle.VecCase(
             a=rng.normal(size=bench.shape).astype(np.float32), a_dt=Dt.F32, d_dt=Dt.BF16, lanes=lanes(where), red=red,
             keep=keep, e=rng.normal(size=bench.shape[0]).astype(np.float32),
@@ -173,7 +193,10 @@ def test_a_reduction_longer_than_a_pass():
             bench.check(oracle.VecCase(a=a, a_dt=Dt.F32, d_dt=Dt.F32, lanes=lanes(where), red=red))
 
 
-@pytest.mark.parametrize("mask", [(0, 1, 0, 1), (3, 9, 0, 0), (-5, 4, 2, -1), (0, 0, 0, 0), (5, 2, 0, 0), (-9, 99, 127, -128)])
+@pytest.mark.parametrize(
+    "mask",
+    [(0, 1, 0, 1), (3, 9, 0, 0), (-5, 4, 2, -1), (0, 0, 0, 0), (5, 2, 0, 0), (-9, 99, 127, -128)],
+)
 @pytest.mark.parametrize("fill", [float("-inf"), 0.0, float("nan")])
 def test_masks(mask, fill):
     rng = np.random.default_rng(6)
@@ -189,7 +212,9 @@ def test_mask_bounds_add_areg_and_scalar():
     builder = StreamBuilder()
     builder.seta(2, 3)
     mask = Mask(lo=-1, hi=0, lo_areg=2, hi_scalar=5, hi_areg=2, fill=9.0)
-    builder.vec(l1(0, stride=32, dt=Dt.F32), l1(64, stride=32, dt=Dt.F32), Vec(mask=mask), rows=1, cols=8)
+    builder.vec(
+        l1(0, stride=32, dt=Dt.F32), l1(64, stride=32, dt=Dt.F32), Vec(mask=mask), rows=1, cols=8
+    )
     runner = machine("athena-edge", Queue.VECTOR, builder, scalars=(0, 0, 0, 0, 0, 2))
     runner.run({})
     want = np.array([9, 9, 0, 0, 0, 9, 9, 9], np.float32)
@@ -240,7 +265,9 @@ def test_packed_blocks_run_as_one_row():
     a, b = (rng.normal(size=(40, 300)).astype(np.float32) for _ in range(2))
     builder = StreamBuilder()
     steps = Vec(alu1=Alu.MUL, b=Side(Kind.FULL, l1(1 << 20, stride=1200, dt=Dt.F32)))
-    builder.vec(l1(0, stride=1200, dt=Dt.F32), l1(2 << 20, stride=600, dt=Dt.BF16), steps, rows=40, cols=300)
+    builder.vec(
+        l1(0, stride=1200, dt=Dt.F32), l1(2 << 20, stride=600, dt=Dt.BF16), steps, rows=40, cols=300
+    )
     runner = machine("athena", Queue.VECTOR, builder)
     put(runner.l1(0), 0, a, 1200)
     put(runner.l1(0), 1 << 20, b, 1200)
@@ -250,7 +277,9 @@ def test_packed_blocks_run_as_one_row():
 
 def test_in_place():
     builder = StreamBuilder()
-    builder.vec(l1(0, stride=40, dt=Dt.F32), l1(0, stride=40, dt=Dt.F32), Vec(lut=Lut.NEG), rows=3, cols=9)
+    builder.vec(
+        l1(0, stride=40, dt=Dt.F32), l1(0, stride=40, dt=Dt.F32), Vec(lut=Lut.NEG), rows=3, cols=9
+    )
     runner = machine("athena-edge", Queue.VECTOR, builder)
     x = np.arange(27, dtype=np.float32).reshape(3, 9)
     put(runner.l1(0), 0, x, 40)
@@ -263,7 +292,9 @@ def test_the_fp32_profile_uses_library_functions(lut):
     rng = np.random.default_rng(lut)
     bench = Bench("athena-edge", (1, 400))
     x = values(rng, bench.shape, Dt.F32)
-    got, _ = bench.run(oracle.VecCase(a=x, a_dt=Dt.F32, d_dt=Dt.F32, lanes=16, lut=lut), precision="fp32")
+    got, _ = bench.run(
+        oracle.VecCase(a=x, a_dt=Dt.F32, d_dt=Dt.F32, lanes=16, lut=lut), precision="fp32"
+    )
     near = oracle.lut(lut, x)
     same(np.isnan(got) & (np.abs(x) < 2.0**18), np.isnan(near) & (np.abs(x) < 2.0**18))
     finite = np.isfinite(near)
@@ -280,7 +311,10 @@ def test_the_fp32_profile_uses_library_functions(lut):
         (Vec(lut=Lut.EXP, integer=True), "p0 is 1; expected 18"),
         (Vec(lut=Lut.ABS, integer=True), "dtype of a is 1; expected 6"),
         (Vec(red=Red.SUM, red_to=acc(0)), "operand e: ACC is not allowed here"),
-        (Vec(alu1=Alu.ADD, b=Side(Kind.COL, l1(131000, stride=64, dt=Dt.F32))), "operand b: bytes 131000"),
+        (
+            Vec(alu1=Alu.ADD, b=Side(Kind.COL, l1(131000, stride=64, dt=Dt.F32))),
+            "operand b: bytes 131000",
+        ),
         (Vec(alu1=Alu.ADD, b=Side(Kind.ROW, l1(0))), "operand b: dtype of b is 0"),
     ],
 )
