@@ -28,6 +28,7 @@ from compiler.passes.engine import RewritePass
 from compiler.passes.fold import FoldConstants
 from compiler.passes.int8 import QuantiseGemms
 from compiler.passes.precision import Precision, StoreFloats
+from compiler.passes.sources import complete_sources
 from compiler.passes.verify import verify
 
 Pass = Callable[[Graph], Graph]
@@ -98,6 +99,7 @@ def run(
     `chip_passes`.
     """
     chip = run_passes(graph, chip_passes(exact_masked_rows=exact_masked_rows))
+    chip = complete_sources(graph, chip)
     result = run_passes(chip, precision_passes(precision, calibration, int8_scale_factor))
     verify(result)
     return result

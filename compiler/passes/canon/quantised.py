@@ -23,9 +23,10 @@ from compiler.graph.chip_ops import (
     SoftmaxAttrs,
     Step,
 )
-from compiler.graph.types import DType
+from compiler.graph.types import Array, DType
 from compiler.ops import attrs as onnx_attrs
 from compiler.ops import attrs_microsoft as ms
+from compiler.ops.table import lookup
 from compiler.passes.build import Builder
 from compiler.passes.canon.attention import optional
 from compiler.passes.canon.elementwise import finish_steps
@@ -73,12 +74,43 @@ def dequantize(b: Builder) -> str | None:
     spec = cast(onnx_attrs.DequantizeAttrs, b.node.attrs)
     x = b.node.inputs[0]
     if b.dtype(x) not in _INTEGERS or spec.block_size:
+        table = _decoded_table(b, [b.const(name) if name else None for name in b.node.inputs])
+        if table is not None:
+            b.finish(Op.VIEW, [table])
+            return None
+    if b.dtype(x) not in _INTEGERS or spec.block_size:
         return f"dequantisation of {b.dtype(x).value}{' in blocks' if spec.block_size else ''}"
     axis = spec.axis % max(len(b.shape(x)), 1)
     attrs = quantize_attrs(b, b.node.inputs[1], optional(b, 2), axis)
     if attrs is None:
         return DYNAMIC_SCALE
     b.finish(Op.DEQUANTIZE, [x], attrs)
+    return None
+
+
+def _decoded_table(b: Builder, arrays: Sequence[Array | None]) -> str | None:
+    """Constant codes decoded at compile time; None where they are not constant."""
+    row = lookup(b.node.domain, b.node.op, b.node.opset)
+    if row is None or row.reference is None or arrays[0] is None or arrays[1] is None:
+        return None
+    (table,) = row.reference(b.node.attrs, arrays)
+    return b.constant(table, "decoded")
+
+
+def gather_block_quantised(b: Builder) -> str | None:
+    """GatherBlockQuantized: the table is decoded at compile time."""
+    data, ids, scales, zeros = (*b.node.inputs, "")[:4]
+    codes = b.const(data)
+    if codes is None:
+        return DYNAMIC_SCALE
+    every = np.arange(codes.shape[0], dtype=np.int64)
+    known = [codes, every, b.const(scales), b.const(zeros) if zeros else None]
+    if known[2] is None or (zeros and known[3] is None):
+        return DYNAMIC_SCALE
+    table = _decoded_table(b, known)
+    if table is None:
+        return DYNAMIC_SCALE
+    b.finish(Op.GATHER, [table, ids])
     return None
 
 
@@ -261,6 +293,7 @@ ROWS: dict[str, Canon] = {
     "QLinearMatMul": q_matmul,
 }
 MICROSOFT_ROWS: dict[str, Canon] = {
+    "GatherBlockQuantized": gather_block_quantised,
     "QGemm": q_gemm,
     "QLinearAdd": q_binary(Fn.ADD),
     "QLinearMul": q_binary(Fn.MUL),

@@ -89,8 +89,9 @@ def loaded(model: ModelProto, **options: int) -> Graph:
 
 
 def run_ort(model: ModelProto | str, inputs: Arrays) -> list[np.ndarray]:
-    """What onnxruntime computes."""
+    """What onnxruntime computes, node by node."""
     options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     source = model if isinstance(model, str) else model.SerializeToString()

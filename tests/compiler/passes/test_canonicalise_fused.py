@@ -209,6 +209,29 @@ def test_microsoft_block_quantised_weights():
     check(m.output(made))
 
 
+def test_microsoft_block_quantised_table():
+    m = Model()
+    codes = np.random.default_rng(0).integers(0, 256, (7, 16)).astype(np.uint8)
+    scales = np.abs(floats(7, 2))
+    table = [m.const(codes), m.input("ids", ints(2, 3, high=7)), m.const(scales)]
+    made = m.node("GatherBlockQuantized", *table, domain=MS, bits=4, block_size=16, quantize_axis=1)
+    check(m.output(made))
+
+
+def test_weights_quantised_in_blocks():
+    m = Model(opset=21)
+    codes = np.random.default_rng(0).integers(-128, 128, (32, 6)).astype(np.int8)
+    weights = m.node(
+        "DequantizeLinear",
+        codes,
+        np.abs(floats(2, 6)),
+        np.zeros((2, 6), np.int8),
+        axis=0,
+        block_size=16,
+    )
+    check(m.output(m.node("MatMul", m.input("x", floats(3, 32)), weights)))
+
+
 CONVS = {
     "patches": ((2, 3, 8, 12), (5, 3, 4, 4), {"strides": [4, 4]}),
     "one-axis": ((2, 3, 11), (5, 3, 3), {"pads": [1, 1], "strides": [2]}),

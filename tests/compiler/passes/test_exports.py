@@ -13,8 +13,10 @@ import yaml
 
 from compiler.frontend import load_model
 from compiler.graph.chip_ops import Op
+from compiler.graph.flops import graph_flops
 from compiler.graph.graph import Graph
 from compiler.graph.interpret import interpret
+from compiler.graph.types import DType
 from compiler.passes import Precision, calibrate, run
 from compiler.passes.pipeline import chip_passes, run_passes
 from tests.compiler.passes.onnx_text import assert_close, kinds, run_ort
@@ -128,6 +130,39 @@ def test_precisions(name):
     assert snr[Precision.BF16, 1.0] > 38
     assert snr[Precision.INT8, 1.0] > 20
     assert snr[Precision.INT8, 4.0] < snr[Precision.BF16, 1.0] - 12
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_onnx_node_belongs_to_a_chip_node(name):
+    graph = _graph(name)
+    final = run(graph, precision=Precision.FP32)
+    wanted = {source for node in graph.nodes for source in node.sources}
+    found = {source for node in final.nodes for source in node.sources}
+    assert wanted <= found
+    attention = next(node for node in final.nodes if node.op == Op.ATTENTION)
+    assert len(attention.sources) >= 4  # two products, the scale or mask, the softmax
+
+
+def test_masks_and_rotary_tables_stay_f32_and_caches_are_bf16():
+    final = run(_graph("llama_kv_dynamo.onnx"), precision=Precision.BF16)
+    for node in final.nodes:
+        dtypes = [value.dtype for value in final.input_values(node) if value]
+        if node.op == Op.ATTENTION:
+            assert dtypes == [DType.BF16] * 3 + [DType.F32]
+        if node.op == Op.ROPE:
+            assert dtypes == [DType.BF16, DType.F32, DType.F32]
+    types = {final.value(name).dtype for name in (*final.inputs, *final.outputs) if "key" in name}
+    assert types == {DType.BF16}
+    assert final.value("logits").dtype is DType.F32
+
+
+def test_flops_of_gpt2_are_those_of_the_formula():
+    final = run(_graph("gpt2_ts.onnx"), precision=Precision.BF16)
+    rows, hidden, vocabulary = 16, 96, 500
+    flops = graph_flops(final)
+    assert flops.matmul == 2 * rows * (12 * hidden**2 * LAYERS + hidden * vocabulary)
+    assert flops.attention_full == LAYERS * 4 * rows * rows * hidden
+    assert flops.norm == 7 * rows * hidden * (2 * LAYERS + 1)
 
 
 def _snr_db(got: np.ndarray, wanted: np.ndarray) -> float:
