@@ -94,7 +94,9 @@ def core_slots(chip: Chip) -> Array:
 
 
 def _blocked_ns(chip: Chip) -> float:
-    """How long a refresh keeps a channel from transferring: all rows are closed before it and the first is opened after it."""
+    """How long a refresh keeps a channel from transferring: all rows are closed before it and the
+    first is opened after it.
+    """
     hbm = chip.hbm
     return hbm.refresh_ns + hbm.row_miss_ns if hbm.refresh_ns else 0.0
 
@@ -103,8 +105,8 @@ def _check(chip: Chip) -> None:
     hbm = chip.hbm
     if 0 < hbm.refresh_interval_ns <= _blocked_ns(chip):
         raise ChipError(
-            f"refresh_ns {hbm.refresh_ns} + row_miss_ns {hbm.row_miss_ns} is not below refresh_interval_ns "
-            f"{hbm.refresh_interval_ns}",
+            f"refresh_ns {hbm.refresh_ns} + row_miss_ns {hbm.row_miss_ns} is not below "
+            f"refresh_interval_ns {hbm.refresh_interval_ns}",
             where=f"chip '{chip.name}': hbm.refresh_ns",
             hint="memory that always refreshes never answers",
         )
@@ -120,14 +122,18 @@ def _rate(bytes_per_cycle: float) -> int:
 
 
 def _edges(chip: Chip) -> list[int]:
-    """Clusters whose routers memory channels are attached to: the west and the east column, row by row."""
+    """Clusters whose routers memory channels are attached to: the west and the east column, row by
+    row.
+    """
     cols = chip.mesh.cols
     sides = (0, cols - 1) if cols > 1 else (0,)
     return [row * cols + col for row in range(chip.mesh.rows) for col in sides]
 
 
 def _route(chip: Chip, start: int, end: int) -> list[int]:
-    """Links from router `start` to router `end`, first along the row, then along the column; link = router * 4 + direction."""
+    """Links from router `start` to router `end`, first along the row, then along the column; link =
+    router * 4 + direction.
+    """
     cols = chip.mesh.cols
     links = []
     here = start
@@ -143,9 +149,11 @@ def _route(chip: Chip, start: int, end: int) -> list[int]:
 
 
 def memory_arrays(chip: Chip, parameters: Array) -> tuple[Array, ...]:
-    """Servers, channels, banks, edges' shares, routes [2 * clusters, edges, 1 + links] (memory to cluster, then back), link marks.
+    """Servers, channels, banks, edges' shares, routes [2 * clusters, edges, 1 + links] (memory to
+    cluster, then back), link marks.
 
-    Servers are next-free ticks of: cluster ports in, cluster ports out, L2 slices, links (router * 4 + direction).
+    Servers are next-free ticks of: cluster ports in, cluster ports out, L2 slices, links (router *
+    4 + direction).
     """
     edges, clusters = _edges(chip), chip.clusters
     count = int(parameters[at.C_CHANNELS])
@@ -174,7 +182,9 @@ def memory_arrays(chip: Chip, parameters: Array) -> tuple[Array, ...]:
 
 
 def host_seconds(call: HostCall, chip: Chip) -> tuple[float, float, float]:
-    """(low, central, high) seconds of a host call: latency + bytes over the link + the slower of arithmetic and host memory."""
+    """(low, central, high) seconds of a host call: latency + bytes over the link + the slower of
+    arithmetic and host memory.
+    """
     host = chip.host
     link_s = call.bytes / (host.link_gbytes_per_s * 1e9)
     low, central, high = (

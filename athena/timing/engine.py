@@ -1,7 +1,9 @@
 """Execute a program in time.
 
-In:  `Program`, `Chip`. Out: `Timeline`. The kernels run in slices, so that an interrupt is heeded and arrays can grow.
-Raises: DeadlockError, FaultError (see the message), RuntimeLimitError after `max_events`, ProgramError, ChipError.
+In:  `Program`, `Chip`. Out: `Timeline`. The kernels run in slices, so that an interrupt is heeded
+     and arrays can grow.
+Raises: DeadlockError, FaultError (see the message), RuntimeLimitError after `max_events`,
+     ProgramError, ChipError.
 """
 
 from __future__ import annotations
@@ -30,11 +32,13 @@ def simulate(
     exact: bool = True,
     max_events: int = MAX_EVENTS,
 ) -> Timeline:
-    """Cycles, action counts, use of units and times of nodes of one execution of `program` on `chip`.
+    """Cycles, action counts, use of units and times of nodes of one execution of `program` on
+    `chip`.
 
-    The same input gives the same result, event for event. Row numbers of COPYX are data and not known here: its rows are counted,
-    and their addresses taken as spread over the table. `exact` False allows fast-forward of steady loops; `Timeline.exact` says
-    whether any was taken (this version takes none). `max_events` bounds the work.
+    The same input gives the same result, event for event. Row numbers of COPYX are data and not
+    known here: its rows are counted, and their addresses taken as spread over the table. `exact`
+    False allows fast-forward of steady loops; `Timeline.exact` says whether any was taken (this
+    version takes none). `max_events` bounds the work.
     """
     from athena.timing.engine_kernel import (
         run,  # compiled code loads only when something is simulated
@@ -66,7 +70,7 @@ def simulate(
 
 def _start(state: State) -> None:
     """Time 0: every queue that runs something begins its first run."""
-    from athena.timing.queue_kernel import begin
+    from athena.timing.front_kernel import begin
 
     begin(state.heap, state.m)
 

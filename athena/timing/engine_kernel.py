@@ -1,27 +1,19 @@
 """The event loop of the timing engine.
 
-In:  the engine's memory (`athena.timing.layout`), words, heap, trace. Out: a status; a further call goes on where the last stopped.
-Events of one cycle run in the order: completions, arriving signals, granules, tries to issue in tie order (queue number).
+In:  the engine's memory (`athena.timing.layout`), words, heap, trace. Out: a status; a further call
+     goes on where the last stopped. Events of one cycle run in the order: completions, arriving
+     signals, granules, tries to issue in tie order (queue number).
 """
+
+# mypy: allow-untyped-defs, allow-untyped-calls
 
 from __future__ import annotations
 
 from athena.isa.cycles import SETA_CYCLES
-from athena.isa.fields import (
-    OP,
-    P0,
-    P2,
-    SEM_MAX,
-    SIG0,
-    Op,
-    Queue,
-)
-from athena.timing.event_kernel import (
-    pop,
-    send,
-    settle,
-    try_at,
-)
+from athena.isa.fields import OP, P0, P2, SEM_MAX, SIG0
+from athena.timing.codes import CALL, END, HOST, LOOP, MATRIX, SETA, SYNC, VECTOR
+from athena.timing.event_kernel import pop, send, settle, try_at
+from athena.timing.front_kernel import advance, next_run, set_areg
 from athena.timing.jit import kernel
 from athena.timing.layout import (
     AVAIL,
@@ -113,28 +105,23 @@ from athena.timing.layout import (
     WORD0,
 )
 from athena.timing.memory_kernel import begin_transfer, count_fixed, inject
-from athena.timing.plan_kernel import count, plan
+from athena.timing.operand_kernel import count
+from athena.timing.plan_kernel import plan
 from athena.timing.queue_kernel import (
-    advance,
     complete_at,
     enter,
     finish,
     give_waits,
-    next_run,
     node_of,
     ports_free,
-    set_areg,
     take_waits,
     target_mask,
 )
 
-END, SYNC, LOOP, SETA, CALL = int(Op.END), int(Op.SYNC), int(Op.LOOP), int(Op.SETA), int(Op.CALL)
-MATRIX, VECTOR, HOST = int(Queue.MATRIX), int(Queue.VECTOR), int(Queue.HOST)
-
 
 @kernel("b1(i8)")
 def _is_control(op):
-    return op == SYNC or op == LOOP or op == SETA or op == END
+    return op in (SYNC, LOOP, SETA, END)
 
 
 @kernel("i8(i8[::1],i8[:,::1],i8[:,::1],i8,i8,i8)")
@@ -193,7 +180,7 @@ def _unit_blocks(heap, m, p, time):
         m[p + REASON] = REASON_UNIT
         try_at(heap, m, p, m[p + READY])
         return True
-    if kind == MATRIX or kind == VECTOR or kind == HOST:
+    if kind in (MATRIX, VECTOR, HOST):
         return False
     if m[p + INJ_LEFT] > 0 or m[p + INFLIGHT] >= m[C_IN_FLIGHT]:
         m[p + REASON] = REASON_UNIT
@@ -214,7 +201,7 @@ def _book(m, node):
 def _closed_form(m, p, time):
     """Completion of a word whose time is known at issue; sets when the unit takes the next word."""
     kind, beats, last = m[p + KIND], m[D_CYCLES], m[p + LAST]
-    if kind == MATRIX or kind == VECTOR or kind == HOST:
+    if kind in (MATRIX, VECTOR, HOST):
         m[p + READY] = time + beats
         return time + beats
     if m[D_ZERO]:
@@ -317,7 +304,9 @@ def _granule(heap, m, trace, p, time):
 
 @kernel("i8(i8,i8[::1],i8[::1],i8[:,::1],i8[:,::1])")
 def run(stop, heap, m, w, trace):
-    """Process events until `stop` events, the end, a fault, or an array that must grow. Returns the status."""
+    """Process events until `stop` events, the end, a fault, or an array that must grow. Returns the
+    status.
+    """
     room = 8 * (m[C_CORES] + m[C_CLUSTERS]) + 64
     while m[G_HEAP] > 0:
         if m[G_EVENTS] >= stop:

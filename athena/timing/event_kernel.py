@@ -3,16 +3,21 @@
 In:  the engine's arrays (`athena.timing.layout`). Out: the same, changed in place.
 """
 
+# mypy: allow-untyped-defs, allow-untyped-calls
+
 from __future__ import annotations
 
-from athena.isa.fields import (
-    CHIP_SEMS,
-    CLUSTER_SEMS,
-    CORE_SEMS,
-    S_CLUSTER,
-    S_CORE,
-    Queue,
-    Sig,
+from athena.isa.fields import CORE_SEMS, S_CLUSTER, S_CORE
+from athena.timing.codes import (
+    ALL_CORES,
+    CDMA,
+    CDMA_IN,
+    CDMA_MASK,
+    CHIP,
+    CORES_MASK,
+    CORES_OF_CLUSTER,
+    MASK_BITS,
+    SELF,
 )
 from athena.timing.jit import kernel
 from athena.timing.layout import (
@@ -49,19 +54,6 @@ from athena.timing.layout import (
     TRY_AT,
     UNIT,
 )
-
-if not CORE_SEMS == CLUSTER_SEMS == CHIP_SEMS:
-    raise AssertionError("semaphores are numbered as unit * CORE_SEMS + semaphore")
-
-SELF, CORES_OF_CLUSTER, CDMA, ALL_CORES = (
-    int(Sig.SELF),
-    int(Sig.CORES_OF_CLUSTER),
-    int(Sig.CDMA),
-    int(Sig.ALL_CORES),
-)
-MASK_BITS = 48  # bits of an areg: masks name clusters 0 to 47
-CDMA_IN = int(Queue.CDMA_IN)
-CDMA_MASK, CORES_MASK, CHIP = int(Sig.CDMA_MASK), int(Sig.CORES_MASK), int(Sig.CHIP)
 
 
 @kernel("void(i8[::1],i8[::1],i8,i8,i8)")
@@ -117,7 +109,9 @@ def try_at(heap, m, p, time):
 
 @kernel("void(i8[::1],i8,i8)")
 def settle(m, p, time):
-    """Book the time since the last booking as busy or as a stall with the reason that held since then."""
+    """Book the time since the last booking as busy or as a stall with the reason that held since
+    then.
+    """
     since = m[p + ACCOUNTED]
     if time <= since:
         return
@@ -158,7 +152,9 @@ def _to_cores(heap, m, origin, cluster, mask, time, sem):
 
 @kernel("void(i8[::1],i8[::1],i8,i8,i8,i8)")
 def send(heap, m, p, code, mask, time):
-    """Put the arrivals of one signal, sent at `time` by the queue, on the heap. `mask`: value of the areg that its target names."""
+    """Put the arrivals of one signal, sent at `time` by the queue, on the heap. `mask`: value of
+    the areg that its target names.
+    """
     kind = code >> 13
     sem = code & 31
     own = m[p + CLUSTER]
@@ -169,7 +165,7 @@ def send(heap, m, p, code, mask, time):
         _to_cores(heap, m, own, own, code >> 5 & 255, time, sem)
     elif kind == CDMA:
         push(heap, m, time + m[C_SIGNAL], PHASE_SIGNAL, (m[C_CORES] + own) * CORE_SEMS + sem)
-    elif kind == ALL_CORES or kind == CORES_MASK:
+    elif kind in (ALL_CORES, CORES_MASK):
         for cluster in range(clusters):
             if kind == ALL_CORES or (cluster < MASK_BITS and mask >> cluster & 1):
                 _to_cores(heap, m, own, cluster, 255, time, sem)

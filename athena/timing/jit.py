@@ -2,8 +2,9 @@
 
 In:  a signature and a function. Out: Numba's dispatcher for it.
 
-Numba's cache checks only the file that holds the function; but compiled code contains the functions that it calls, which lie in
-other files, and frozen constants of others still. So the stamp kept with a cached kernel here covers the sources of all of them.
+Numba's cache checks only the file that holds the function; but compiled code contains the functions
+that it calls, which lie in other files, and frozen constants of others still. So the stamp kept
+with a cached kernel here covers the sources of all of them.
 """
 
 from __future__ import annotations
@@ -15,8 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from numba import njit
+from numba.extending import register_jitable
 
 from athena.isa import cycles, fields
+
+for _law in vars(cycles).copy().values():
+    if callable(_law) and getattr(_law, "__module__", "") == cycles.__name__:
+        register_jitable(_law)  # kernels may call the closed forms as they stand
 
 
 @cache
@@ -35,7 +41,9 @@ def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
     def compiled(function: Callable[..., Any]) -> Any:
         dispatcher = njit(cache=True)(function)
         file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
-        if hasattr(file, "_source_stamp"):  # a private name; without it the cache is Numba's usual one
+        if hasattr(
+            file, "_source_stamp"
+        ):  # a private name; without it the cache is Numba's usual one
             file._source_stamp = _stamp()
         dispatcher.compile(signature)
         dispatcher.disable_compile()

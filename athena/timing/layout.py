@@ -2,9 +2,10 @@
 
 In:  nothing. Out: integer constants, which Numba freezes into the kernels.
 
-`m` begins with chip parameters (C_…), global state (G_…), the action counts (COUNTS_AT + N_…) and the demand of the word just planned
-(D_…), all at fixed places. Tables of variable size follow; their places are in m[…_AT]. A queue is a row of Q_SIZE values; kernels
-get the place `p` of that row, so that m[p + PC] is the queue's program counter.
+`m` begins with chip parameters (C_…), global state (G_…), the action counts (COUNTS_AT + N_…) and
+the demand of the word just planned (D_…), all at fixed places. Tables of variable size follow;
+their places are in m[…_AT]. A queue is a row of Q_SIZE values; kernels get the place `p` of that
+row, so that m[p + PC] is the queue's program counter.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ PHASE_SHIFT = 18
 PAYLOAD_MASK = (1 << PHASE_SHIFT) - 1
 PHASE_COMPLETE, PHASE_SIGNAL, PHASE_GRANULE, PHASE_TRY = range(4)
 TIME_LIMIT_CYCLES = 1 << 42
+ADDRESS_LIMIT = 1 << 47
+SIZE_LIMIT = 1 << 56  # bytes or MACs of one word
 
 TICKS = 256  # contended servers keep time in 1/256 cycle
 RATE_SHIFT = 20  # rates are ticks a byte << RATE_SHIFT
@@ -31,7 +34,7 @@ INSTANCES_LIMIT = 4096  # repeats of a node whose intervals are kept apart; more
 
 
 def _places(start: int, names: str, sizes: dict[str, int]) -> Iterator[int]:
-    """Consecutive places for `names`, each of size 1 unless `sizes` says otherwise, then the end."""
+    """Consecutive places for `names`, of size 1 unless `sizes` says otherwise, then the end."""
     for name in names.split():
         yield start
         start += sizes.get(name, 1)
@@ -43,8 +46,15 @@ _C = """C_CORES C_CLUSTERS C_MESH_COLS C_CLUSTER_CORES C_FIFO C_FETCH_CYCLES C_F
 C_COLS C_RATE C_MAC_LATENCY C_LANES C_STARTUP C_L1 C_L1_BANK C_ACC C_ACC_BANK C_L2 C_LOAD C_STORE
 C_DMA C_IN_FLIGHT C_FIXED C_HBM_LATENCY C_L2_LATENCY C_SIGNAL C_HOP C_TRACE C_CHANNELS
 C_CHANNEL_BITS C_INTERLEAVE C_BANKS C_ROW_BYTES C_MISS C_TURN C_REFRESH_EVERY C_REFRESH
-C_CHANNEL_RATE C_L2_RATE C_LINK_RATE C_PORT_RATE C_EDGES C_RING C_ROUTE C_CALLS C_SCALARS C_LOW C_HIGH"""
-_PAIRS = ("C_CHANNELS", "C_INTERLEAVE", "C_BANKS", "C_ROW_BYTES")  # divisors, each followed by its shift
+C_CHANNEL_RATE C_L2_RATE C_LINK_RATE C_PORT_RATE C_EDGES C_RING C_ROUTE C_CALLS C_SCALARS
+C_LOW C_HIGH"""
+_SIZES = {
+    **dict.fromkeys(("C_CHANNELS", "C_INTERLEAVE", "C_BANKS", "C_ROW_BYTES"), 2),  # and its shift
+    "C_RATE": 3,
+    "C_SCALARS": SCALARS,
+    "C_LOW": SEGS,
+    "C_HIGH": SEGS,
+}
 (
     C_CORES, C_CLUSTERS, C_MESH_COLS, C_CLUSTER_CORES, C_FIFO, C_FETCH_CYCLES, C_FETCH_LATENCY,
     C_ROWS, C_COLS, C_RATE, C_MAC_LATENCY, C_LANES, C_STARTUP, C_L1, C_L1_BANK, C_ACC, C_ACC_BANK,
@@ -52,7 +62,7 @@ _PAIRS = ("C_CHANNELS", "C_INTERLEAVE", "C_BANKS", "C_ROW_BYTES")  # divisors, e
     C_HOP, C_TRACE, C_CHANNELS, C_CHANNEL_BITS, C_INTERLEAVE, C_BANKS, C_ROW_BYTES, C_MISS, C_TURN,
     C_REFRESH_EVERY, C_REFRESH, C_CHANNEL_RATE, C_L2_RATE, C_LINK_RATE, C_PORT_RATE, C_EDGES,
     C_RING, C_ROUTE, C_CALLS, C_SCALARS, C_LOW, C_HIGH, C_END,
-) = _places(0, _C, {**dict.fromkeys(_PAIRS, 2), "C_RATE": 3, "C_SCALARS": SCALARS, "C_LOW": SEGS, "C_HIGH": SEGS})  # fmt: skip
+) = _places(0, _C, _SIZES)  # fmt: skip
 
 # Global state, and the places of the tables.
 (
@@ -118,7 +128,8 @@ B_ROW, B_FREE, B_SIZE = range(3)
 W_FINISH, W_BYTES, W_SIZE = range(3)
 E_BYTES, E_FINISH, E_SIZE = range(3)  # a granule's share of each memory edge
 
-# Columns of the words beyond the decoded ones: the node that the word works for (-1: none), its row in the node table.
+# Columns of the words beyond the decoded ones: the node that the word works for (-1: none), and
+# its row in the node table.
 W_NODE, W_NODE_ROW, W_COLUMNS = 56, 57, 58
 
 # Status that the kernel returns.

@@ -17,8 +17,9 @@ from athena.isa.fields import Queue
 class ActionCounts:
     """Actions of a whole execution, summed over units. MACs by compute type (bf16, int8, fp32).
 
-    `padded_macs` are MACs that the array performs on padding (not included in `macs`). `vector_ops` are alu steps on elements, `lut_ops`
-    table steps, `cast_ops` conversions of results. Bytes are those moved at that memory's ports.
+    `padded_macs` are MACs that the array performs on padding (not included in `macs`). `vector_ops`
+    are alu steps on elements, `lut_ops` table steps, `cast_ops` conversions of results. Bytes are
+    those moved at that memory's ports.
     """
 
     macs: dict[str, int] = field(default_factory=dict)
@@ -42,7 +43,9 @@ class ActionCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitUse:
-    """Cycles of one kind of queue, mean over its units: busy, and waiting by reason. They sum to the execution's cycles."""
+    """Cycles of one kind of queue, mean over its units: busy, and waiting by reason. They sum to
+    the execution's cycles.
+    """
 
     queue: Queue
     units: int
@@ -56,9 +59,11 @@ class UnitUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeTime:
-    """When a node's first word issued and its last word completed, the busy cycles of its units, and its bytes.
+    """When a node's first word issued and its last word completed, the busy cycles of its units,
+    and its bytes.
 
-    `repeat` is over how many instances (repeats) the figures are summed; first/last are over all of them.
+    `repeat` is over how many instances (repeats) the figures are summed; first/last are over all of
+    them.
     """
 
     node: int
@@ -76,8 +81,9 @@ class NodeTime:
 class Timeline:
     """Result of `simulate`: cycles at `clock_hz`, counts, units, nodes.
 
-    `trace` (optional) is int64 [words, 7]: queue id, dynamic index, pc, issue, complete, node, stream: one row an executed word, in
-    order of (issue, tie order). `host_s` is (low, central, high) seconds spent in host calls, included in cycles at its central value.
+    `trace` (optional) is int64 [words, 7]: queue id, dynamic index, pc, issue, complete, node,
+    stream: one row an executed word, in order of (issue, tie order). `host_s` is (low, central,
+    high) seconds spent in host calls, included in cycles at its central value.
     """
 
     cycles: int

@@ -1,7 +1,9 @@
 """A program and a chip as the int64 arrays that the timing kernels run on.
 
-In:  `Program`, `Chip`. Out: `State`, every array in its first state; time 0 has one try for each queue that runs something.
-Raises: ProgramError for sections, streams or semaphores that no machine could run; ChipError for memory that is never ready.
+In:  `Program`, `Chip`. Out: `State`, every array in its first state; time 0 has one try for each
+     queue that runs something.
+Raises: ProgramError for sections, streams or semaphores that no machine could run; ChipError for
+     memory that is never ready.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ TRACE_ROWS = 1 << 16
 
 @dataclass(slots=True, kw_only=True)
 class State:
-    """The engine's memory, words, heap and trace; heap and trace are replaced by longer ones when they are full."""
+    """The engine's memory, words, heap and trace; heap and trace are replaced by longer ones when
+    they are full.
+    """
 
     m: Array
     w: Array
@@ -83,7 +87,9 @@ def _queue_name(kind: Queue, unit: int) -> str:
 
 
 def queue_table(chip: Chip) -> QueueTable:
-    """All queues of a chip, whether a program uses them or not, so that numbers depend on the chip only."""
+    """All queues of a chip, whether a program uses them or not, so that numbers depend on the chip
+    only.
+    """
     kinds: list[Queue] = []
     units: list[int] = []
     first, count = {}, {}
@@ -106,9 +112,7 @@ def build(program: Program, chip: Chip, *, trace: bool) -> State:
     sems[:, at.S_CONSUMER] = _consumers(q, runs, order, words, sems, table)
     fixed = chip_parameters(chip, trace=trace)
     fixed[at.C_CALLS] = len(program.host_calls)
-    fixed[at.C_SCALARS : at.C_SCALARS + len(program.scalars[: at.SCALARS])] = program.scalars[
-        : at.SCALARS
-    ]
+    fixed[at.C_SCALARS : at.C_SCALARS + at.SCALARS] = _scalars(program)
     fixed[at.C_LOW : at.C_LOW + SEGMENTS], fixed[at.C_HIGH : at.C_HIGH + SEGMENTS] = segment_bounds(
         program
     )
@@ -146,7 +150,9 @@ def build(program: Program, chip: Chip, *, trace: bool) -> State:
 
 
 def _layout(fixed: Array, tables: dict[int, Array | int]) -> Array:
-    """One array: the fixed places, then the tables (or that many zeros) in order; their places go to m[..._AT]."""
+    """One array: the fixed places, then the tables (or that many zeros) in order; their places go
+    to m[..._AT].
+    """
     sizes = [table if isinstance(table, int) else table.size for table in tables.values()]
     m = np.zeros(at.FIXED_END + sum(sizes), np.int64)
     m[: at.C_END] = fixed
@@ -220,12 +226,23 @@ def _words(program: Program) -> tuple[Array, list[int]]:
 
 
 def _runs(program: Program, table: QueueTable, q: Array, offsets: list[int]) -> tuple[Array, Array]:
-    """A row for every queue run of every section, and for each queue in turn the numbers of its rows."""
+    """A row for every queue run of every section; the numbers of its rows, queue after queue."""
     rows: list[list[int]] = []
     per_queue: list[list[int]] = [[] for _ in range(len(q))]
     low, _ = segment_bounds(program)
     for number, section in enumerate(program.sections):
-        _section(program, section, number, table, per_queue, rows, offsets, low)
+        where = f"program '{program.name}': section {number}"
+        bases = _section_bases(section, low, where)
+        seen: set[int] = set()
+        for run in section.runs:
+            for x in _queues_of(run, table, where):
+                if x in seen:
+                    raise ProgramError(f"two runs for queue {table.names()[x]}", where=where)
+                seen.add(x)
+                per_queue[x].append(len(rows))
+            start, size = _stream_of(program, run, offsets, where)
+            head = [start, size, section.repeat, run.stream]
+            rows.append([*head, *_first_aregs(run, where), *bases])
     order: list[int] = []
     for x, numbers in enumerate(per_queue):
         q[x, at.RUN], q[x, at.RUN_END] = len(order), len(order) + len(numbers)
@@ -233,40 +250,27 @@ def _runs(program: Program, table: QueueTable, q: Array, offsets: list[int]) -> 
     return np.array(rows, np.int64).reshape(-1, at.RUN_SIZE), np.array(order, np.int64)
 
 
-def _section(
-    program: Program,
-    section: Section,
-    number: int,
-    table: QueueTable,
-    per_queue: list[list[int]],
-    rows: list[list[int]],
-    offsets: list[int],
-    low: Array,
-) -> None:
-    where = f"program '{program.name}': section {number}"
-    seen: set[int] = set()
-    if section.repeat < 1:
-        raise ProgramError(f"repeat is {section.repeat}; at least 1 is allowed", where=where)
-    bases, strides = np.zeros(SEGMENTS, np.int64), np.zeros(SEGMENTS, np.int64)
-    hbm = list(HBM_SEGMENTS)
-    bases[hbm] = low[hbm] + np.array(section.seg_base, np.int64)[hbm]
-    strides[hbm] = np.array(section.seg_stride, np.int64)[hbm]
-    for run in section.runs:
-        if (
-            not 0 <= run.stream < len(program.streams)
-            or len(program.streams[run.stream].words) == 0
-        ):
-            raise ProgramError(
-                f"a run names stream {run.stream}, which is absent or empty", where=where
-            )
-        start, end = offsets[run.stream], offsets[run.stream + 1]
-        head = [start, end - start, section.repeat, run.stream]
-        for x in _queues_of(run, table, where):
-            if x in seen:
-                raise ProgramError(f"two runs for queue {table.names()[x]}", where=where)
-            seen.add(x)
-            per_queue[x].append(len(rows))
-        rows.append([*head, *_first_aregs(run, where), *bases.tolist(), *strides.tolist()])
+def _section_bases(section: Section, low: Array, where: str) -> list[int]:
+    """Sixteen bases of the first repeat, sixteen strides between repeats; 0 for local memories."""
+    values = (*section.seg_base, *section.seg_stride, section.repeat)
+    if section.repeat < 1 or any(abs(value) > at.ADDRESS_LIMIT for value in values):
+        raise ProgramError(
+            f"repeat {section.repeat}, or a base or stride, is out of range", where=where
+        )
+    bases, strides = [0] * SEGMENTS, [0] * SEGMENTS
+    for segment in HBM_SEGMENTS:
+        bases[segment] = int(low[segment]) + section.seg_base[segment]
+        strides[segment] = section.seg_stride[segment]
+    return bases + strides
+
+
+def _stream_of(program: Program, run: QueueRun, offsets: list[int], where: str) -> tuple[int, int]:
+    """First word and number of words of a run's stream."""
+    if not 0 <= run.stream < len(program.streams) or not len(program.streams[run.stream].words):
+        raise ProgramError(
+            f"a run names stream {run.stream}, which is absent or empty", where=where
+        )
+    return offsets[run.stream], offsets[run.stream + 1] - offsets[run.stream]
 
 
 def _queues_of(run: QueueRun, table: QueueTable, where: str) -> list[int]:
@@ -292,7 +296,9 @@ def _first_aregs(run: QueueRun, where: str) -> list[int]:
 
 
 def segment_bounds(program: Program) -> tuple[Array, Array]:
-    """First byte and last + 1 of each segment in physical memory: 4 KiB-aligned, in order of number."""
+    """First byte and last + 1 of each segment in physical memory: 4 KiB-aligned, in order of
+    number.
+    """
     low, high = np.zeros(SEGMENTS, np.int64), np.zeros(SEGMENTS, np.int64)
     base = 0
     for segment in HBM_SEGMENTS:
@@ -302,8 +308,21 @@ def segment_bounds(program: Program) -> tuple[Array, Array]:
     return low, high
 
 
+def _scalars(program: Program) -> list[int]:
+    """Sixteen launch scalars; those that are missing are 0."""
+    values = [int(value) for value in program.scalars]
+    if len(values) > at.SCALARS or any(abs(value) > at.ADDRESS_LIMIT for value in values):
+        raise ProgramError(
+            "a launch scalar is out of range, or there are more than 16",
+            where=f"program '{program.name}'",
+        )
+    return values + [0] * (at.SCALARS - len(values))
+
+
 def _nodes(words: Array, runs: Array) -> tuple[Array, Array]:
-    """The node table, a last row for words of no node, and room for the interval of every repeat of every node."""
+    """The node table, a last row for words of no node, and room for the interval of every repeat of
+    every node.
+    """
     count = int(words[:, at.W_NODE_ROW].max()) + 1
     repeats = np.ones(count, np.int64)
     for start, size, repeat, *_ in {tuple(row) for row in runs[:, :3].tolist()}:
@@ -363,7 +382,7 @@ def _consumers(
                 if other >= 0 and other != x:
                     names = table.names()
                     raise ProgramError(
-                        f"semaphore {sem} has two consumers, {names[other]} and {names[x]}; one is allowed",
+                        f"semaphore {sem} has two consumers, {names[other]} and {names[x]}",
                         where=names[x],
                     )
                 consumers[target] = x

@@ -31,9 +31,13 @@ def program(*sections, sems=None, cluster_sems=None, segment_bytes=SEGMENT_BYTES
         repeat, entries, stride = section if isinstance(section, tuple) else (1, section, (0,) * 16)
         runs = []
         for kind, builder, *units in entries:
-            runs.append(QueueRun(kind=kind, stream=len(streams), units=tuple(units[0]) if units else ()))
+            runs.append(
+                QueueRun(kind=kind, stream=len(streams), units=tuple(units[0]) if units else ())
+            )
             streams.append(builder.stream())
-        made.append(Section(name=f"s{len(made)}", runs=tuple(runs), repeat=repeat, seg_stride=stride))
+        made.append(
+            Section(name=f"s{len(made)}", runs=tuple(runs), repeat=repeat, seg_stride=stride)
+        )
     return Program(
         name="hand", chip="any", chip_hash="", precision="bf16", streams=tuple(streams), sections=tuple(made),
         segment_bytes=(segment_bytes,) * 8, core_sems=sems or {}, cluster_sems=cluster_sems or {}, **fields,
@@ -61,7 +65,10 @@ def chips(draw):
     )
 
 
-L1_TOP, ACC_TOP = 24 * 1024, 4 * 1024  # first bytes of random operands; the small core has 32 KiB and 8 KiB
+L1_TOP, ACC_TOP = (
+    24 * 1024,
+    4 * 1024,
+)  # first bytes of random operands; the small core has 32 KiB and 8 KiB
 
 
 @st.composite
@@ -69,11 +76,18 @@ def local(draw, dt=Dt.NONE, space=l1):
     """An operand in L1 or ACC that leaves room for a small block."""
     top = L1_TOP if space is l1 else ACC_TOP
     offset = 512 + draw(st.integers(0, top // 64)) * 64
-    return space(offset, stride=draw(st.sampled_from([64, 96, 128])), dt=dt, areg=draw(st.sampled_from([0, 0, 1, 2])))
+    return space(
+        offset,
+        stride=draw(st.sampled_from([64, 96, 128])),
+        dt=dt,
+        areg=draw(st.sampled_from([0, 0, 1, 2])),
+    )
 
 
 dims = st.integers(0, 9)
-clip = st.one_of(st.none(), st.builds(Clip, st.integers(-2, 8), st.just(0), st.sampled_from([0, 1])))
+clip = st.one_of(
+    st.none(), st.builds(Clip, st.integers(-2, 8), st.just(0), st.sampled_from([0, 1]))
+)
 clips = st.tuples(clip, clip, st.none())
 
 
@@ -86,9 +100,11 @@ def dma_word(draw, builder, kind):
     what = draw(st.sampled_from(["copy", "copy", "copyx", "fill"]))
     ends = (far, near) if kind is Queue.LOAD else (near, far)
     if what == "copyx":
-        return lambda **kw: builder.copyx(*ends, draw_index, limit=50, rows=rows, row_bytes=row, pitch=64, **kw) if (
-            draw_index := l1(1024)
-        ) else None
+        return lambda **kw: (
+            builder.copyx(*ends, draw_index, limit=50, rows=rows, row_bytes=row, pitch=64, **kw)
+            if (draw_index := l1(1024))
+            else None
+        )
     if what == "fill" and kind is Queue.LOAD:
         return lambda **kw: builder.fill(near, rows=rows, row_bytes=row, value=7, **kw)
     blocks, used = draw(st.integers(0, 3)), draw(clips)
@@ -105,8 +121,16 @@ def matmul_word(draw, builder, kind):
     a, b, d = draw(local(dt)), draw(local(dt)), draw(local(Dt.F32, acc))
     start = draw(st.sampled_from(list(Acc)))
     bias = draw(local(Dt.F32)) if start is Acc.BIAS else None
-    m, n, k, used, trans = draw(dims), draw(dims), draw(st.integers(0, 16)), draw(clips), draw(st.booleans())
-    return lambda **kw: builder.matmul(a, b, d, m=m, n=n, k=k, start=start, bias=bias, b_trans=trans, clips=used, **kw)
+    m, n, k, used, trans = (
+        draw(dims),
+        draw(dims),
+        draw(st.integers(0, 16)),
+        draw(clips),
+        draw(st.booleans()),
+    )
+    return lambda **kw: builder.matmul(
+        a, b, d, m=m, n=n, k=k, start=start, bias=bias, b_trans=trans, clips=used, **kw
+    )
 
 
 @st.composite
@@ -130,7 +154,9 @@ def vector_word(draw, builder, kind):
     if what == "vgather":
         mode, index = draw(st.sampled_from(list(GatherMode))), draw(local(Dt.I32))
         table = Operand(Seg.L1, 640, 64, Dt.F32)
-        return lambda **kw: builder.vgather(table, index, d, mode, rows=rows, cols=cols, limit=9, clips=used, **kw)
+        return lambda **kw: builder.vgather(
+            table, index, d, mode, rows=rows, cols=cols, limit=9, clips=used, **kw
+        )
     red = draw(st.sampled_from(list(Red)))
     steps = Vec(
         alu1=draw(st.sampled_from(list(Alu))), b=draw(side()), lut=draw(st.sampled_from(list(Lut))),
@@ -141,7 +167,12 @@ def vector_word(draw, builder, kind):
     return lambda **kw: builder.vec(a, result, steps, rows=rows, cols=cols, clips=used, **kw)
 
 
-WORDS = {Queue.LOAD: dma_word, Queue.STORE: dma_word, Queue.MATRIX: matmul_word, Queue.VECTOR: vector_word}
+WORDS = {
+    Queue.LOAD: dma_word,
+    Queue.STORE: dma_word,
+    Queue.MATRIX: matmul_word,
+    Queue.VECTOR: vector_word,
+}
 CHAIN = (Queue.LOAD, Queue.MATRIX, Queue.VECTOR, Queue.STORE)
 
 

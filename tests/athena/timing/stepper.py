@@ -124,8 +124,12 @@ class Demand:
         assert op is Op.MATMUL
         m, n, k = self.n
         mode, chip = int(self.word["mode"]), self.chip.core.matrix
-        kind = {Dt.I8: "int8", Dt.U8: "int8", Dt.F32: "fp32"}.get(Dt(int(self.word["dt"]) & 15), "bf16")
-        self.beats = law.matmul_cycles(m, n, k, chip.rows, chip.cols, chip.rate[kind], chip.mac_latency_cycles)
+        kind = {Dt.I8: "int8", Dt.U8: "int8", Dt.F32: "fp32"}.get(
+            Dt(int(self.word["dt"]) & 15), "bf16"
+        )
+        self.beats = law.matmul_cycles(
+            m, n, k, chip.rows, chip.cols, chip.rate[kind], chip.mac_latency_cycles
+        )
         if m == 0 or n == 0:
             return
         if k:
@@ -195,7 +199,9 @@ class Demand:
         bus = core.load_bytes_per_cycle if queue is Queue.LOAD else core.store_bytes_per_cycle
         self.beats = law.copy_beats(blocks, rows, row, bus) + (rows if op is Op.COPYX else 0)
         steps = [int(v) for v in self.word["p"][:2]] if op is Op.COPY else [0, 0]
-        near, side, step = ("d", "write", steps[1]) if queue is Queue.LOAD else ("a", "read", steps[0])
+        near, side, step = (
+            ("d", "write", steps[1]) if queue is Queue.LOAD else ("a", "read", steps[0])
+        )
         self.use(near, side, lambda s: (blocks - 1) * step + (rows - 1) * s + row)
         if op is Op.COPYX:
             self.use("b", "read", lambda s: rows * 4)
@@ -207,7 +213,10 @@ class Lane:
     """One queue: its steps, its FIFO and its unit."""
 
     def __init__(self, kind, runs):
-        self.kind, self.runs = kind, runs  # runs: lists of steps, one for each repeat of each section
+        self.kind, self.runs = (
+            kind,
+            runs,
+        )  # runs: lists of steps, one for each repeat of each section
         self.run, self.at, self.dynamic = 0, 0, 0
         self.ready, self.previous, self.last = 0, None, 0
         self.flying = []  # (complete, ports)
@@ -224,7 +233,9 @@ class Lane:
         latency, fifo, word = chip.core.fetch_latency_cycles, chip.core.fifo_words, self.delivered
         freed = self.begin if word < fifo else self.released.get(word - fifo)
         first = self.delivered_at + each + (latency if word == 0 else 0)
-        if freed is not None and time >= max(first, freed + (latency + each if word >= fifo else 0)):
+        if freed is not None and time >= max(
+            first, freed + (latency + each if word >= fifo else 0)
+        ):
             self.delivered, self.delivered_at = word + 1, time
 
 
@@ -301,7 +312,9 @@ def issue(lane, lanes, chip, sems, arriving, trace, time, scalars, base):
         if time < lane.ready or len(lane.flying) >= (chip.core.dma_words_in_flight if dma else 1):
             return
         demand = Demand(chip, step, lane.kind, scalars, base)
-        others = set().union(*(ports for other in lanes if other is not lane for _, ports in other.flying))
+        others = set().union(
+            *(ports for other in lanes if other is not lane for _, ports in other.flying)
+        )
         if demand.ports & others:
             return
         complete = time + demand.beats + demand.latency
