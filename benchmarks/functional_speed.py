@@ -1,4 +1,7 @@
-"""Speed of the functional machine's MATMUL and VEC words: `python benchmarks/functional_speed.py`; one JSON line a case."""
+"""Speed of the functional machine's MATMUL and VEC words, one JSON line a case.
+
+`python benchmarks/functional_speed.py`
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,14 @@ def seconds(builder: StreamBuilder, queue: Queue, repeat: int, fill: float) -> f
     builder.end()
     section = Section(name="s", runs=(QueueRun(kind=queue, stream=0, units=(0,)),), repeat=repeat)
     program = Program(
-        name="speed", chip=CHIP.name, chip_hash="", precision="bf16", streams=(builder.stream(),),
-        sections=(section,), segment_bytes=(0,) * 8,
-    )  # fmt: skip
+        name="speed",
+        chip=CHIP.name,
+        chip_hash="",
+        precision="bf16",
+        streams=(builder.stream(),),
+        sections=(section,),
+        segment_bytes=(0,) * 8,
+    )
     machine = Machine(program, CHIP)
     machine.l1(0).view(np.uint16)[:] = np.float32(fill).view(np.uint32) >> 16
     machine.run({})
@@ -76,7 +84,12 @@ def main() -> None:
     vec("mul imm", Vec(alu1=Alu.MUL, b=imm(0.5)), 128, 512, Dt.BF16)
     vec("max", Vec(alu1=Alu.MAX, b=full), 128, 512)
     vec("sum", Vec(red=Red.SUM, red_to=l1(HALF + (1 << 20), stride=4)), 128, 512)
-    vec("mask max", Vec(mask=Mask(hi=1, hi_slope=1), red=Red.MAX, red_to=l1(HALF + (1 << 20), stride=4)), 128, 512)
+    vec(
+        "mask max",
+        Vec(mask=Mask(hi=1, hi_slope=1), red=Red.MAX, red_to=l1(HALF + (1 << 20), stride=4)),
+        128,
+        512,
+    )
     for lut in tuple(Lut)[1:17]:
         vec(lut.name.lower(), Vec(lut=lut), 128, 512)
     vec("column", Vec(alu1=Alu.MUL, b=imm(0.5)), 128, 1)

@@ -1,8 +1,10 @@
 """Numba: raw memory as typed arrays, bit casts, operand addresses with their checks, fault codes.
 
-Memories are given by address and size ([2, n] int64), so that constants may stay where they are (memory-mapped, read-only) and
-every check is made once a word, before any access.
+Memories are given by address and size ([2, n] int64), so that constants may stay where they are
+(memory-mapped, read-only) and every check is made once a word, before any access.
 """
+
+# mypy: ignore-errors
 
 from __future__ import annotations
 
@@ -167,7 +169,10 @@ def memory_of(segment, info):
 
 @inner
 def locate(row, i, info, state, base, mem, allowed, low, high, align, fault):
-    """Real address of operand i's first byte; -1 and a fault if bytes [low, high) around it are not all in its memory."""
+    """Real address of operand i's first byte.
+
+    -1 and a fault if bytes [low, high) around it are not all in its memory.
+    """
     at = 16 + 4 * i
     segment = row[at]
     memory = memory_of(segment, info)

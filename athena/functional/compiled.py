@@ -30,7 +30,10 @@ _SOURCES = (
 
 @cache
 def interpreter() -> Callable[..., int]:
-    """The compiled interpreter. A changed source gives another stamp, so that a stale cache entry is never used."""
+    """The compiled interpreter.
+
+    A changed source gives another stamp, so that a stale cache entry is never used.
+    """
     stamp = 1
     for package, name in _SOURCES:
         stamp = zlib.crc32((resources.files(package) / name).read_bytes(), stamp)

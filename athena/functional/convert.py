@@ -1,7 +1,8 @@
 """Arrays between ONNX types and the types that the machine stores.
 
 In:  numpy arrays. Out: arrays of the storage type (bf16 as uint16 bit patterns) and back.
-Raises: InputError for values that the storage type cannot hold, and for types that cannot be converted.
+Raises: InputError for values that the storage type cannot hold, and for types that cannot be
+converted.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from athena.isa.fields import Dt
 
 Array = NDArray[Any]
 
-STORAGE = {
+STORAGE: dict[Dt, np.dtype[Any]] = {
     Dt.F32: np.dtype("<f4"),
     Dt.BF16: np.dtype("<u2"),
     Dt.F16: np.dtype("<f2"),
@@ -48,7 +49,10 @@ def bf16_values(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
 
 
 def to_storage(values: Array, dt: Dt, where: str) -> Array:
-    """Values as the machine stores them: floats rounded to nearest even, integers checked against the range."""
+    """Values as the machine stores them.
+
+    Floats rounded to nearest even, integers checked against the range.
+    """
     if values.dtype.kind not in "biufV" or (
         values.dtype.kind == "V" and values.dtype != ml_dtypes.bfloat16
     ):
@@ -63,9 +67,9 @@ def to_storage(values: Array, dt: Dt, where: str) -> Array:
         target = STORAGE[dt]
         limits = np.iinfo(target)
         if values.size and (int(values.min()) < limits.min or int(values.max()) > limits.max):
+            met = f"{int(values.min())} … {int(values.max())}"
             raise InputError(
-                f"values {int(values.min())} … {int(values.max())}; the chip holds {limits.min} … {limits.max}",
-                where=where,
+                f"values {met}; the chip holds {limits.min} … {limits.max}", where=where
             )
         return values.astype(target)
     with np.errstate(over="ignore"):

@@ -1,4 +1,9 @@
-"""Numba: COPY, COPYX, FILL and MCAST. Every function gives the bytes moved, or -1 with a fault recorded."""
+"""Numba: COPY, COPYX, FILL and MCAST.
+
+Every function gives the bytes moved, or -1 with a fault recorded.
+"""
+
+# mypy: ignore-errors
 
 from __future__ import annotations
 

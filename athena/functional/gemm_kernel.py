@@ -1,9 +1,12 @@
 """Numba intrinsics: the inner loop of MATMUL and a 16 × 16 transposition, written as LLVM vectors.
 
-The loop keeps a block of chains in registers: for k ascending, chain = chain + a[row, k] * b[k, column], a multiply and an add,
-each rounded (no fast-math flag, so nothing is contracted or reordered). Vectors of 16 floats are legal everywhere; LLVM splits
-them where registers are narrower. Results do not depend on the width.
+The loop keeps a block of chains in registers: for k ascending, chain = chain + a[row, k] * b[k,
+column], a multiply and an add, each rounded (no fast-math flag, so nothing is contracted or
+reordered). Vectors of 16 floats are legal everywhere; LLVM splits them where registers are
+narrower. Results do not depend on the width.
 """
+
+# mypy: ignore-errors
 
 from __future__ import annotations
 
@@ -76,7 +79,10 @@ def _chains(builder, args, rows, width):
 def _block(rows, width):
     @intrinsic
     def block(typingctx, a, a_stride, b, depth, out):
-        """out[rows, width] = chains; a: rows at a_stride bytes, b: a packed panel, depth ≥ 1; all are addresses."""
+        """out[rows, width] = chains.
+
+        A: rows at a_stride bytes, b: a packed panel, depth ≥ 1; all are addresses.
+        """
         sig = types.void(types.int64, types.int64, types.int64, types.int64, types.int64)
 
         def codegen(context, builder, signature, args):
@@ -94,7 +100,10 @@ chains_row = _block(1, PANEL)
 
 @intrinsic
 def transpose16(typingctx, source, source_stride, target):
-    """target[16, 16] at the panel's stride = transposed source, rows at source_stride bytes; all are addresses."""
+    """target[16, 16] at the panel's stride = transposed source, rows at source_stride bytes.
+
+    All are addresses.
+    """
     sig = types.void(types.int64, types.int64, types.int64)
 
     def codegen(context, builder, signature, args):
@@ -108,7 +117,8 @@ def transpose16(typingctx, source, source_stride, target):
             )
             for r in range(SIDE)
         ]
-        # Four rounds: interleave row i with row i + 8, which rotates the index bits of (row, column) by one.
+        # Four rounds: interleave row i with row i + 8, which rotates the index bits of (row,
+        # column) by one.
         index = ir.VectorType(ir.IntType(32), SIDE)
         low = ir.Constant(index, [i // 2 + (SIDE if i % 2 else 0) for i in range(SIDE)])
         high = ir.Constant(

@@ -1,7 +1,9 @@
-"""Memory images: HBM segments in use, L1, ACC and L2 of every core and cluster, and named tensors in them.
+"""Memory images: HBM segments in use, L1, ACC and L2 of every core and cluster, and named tensors
+in them.
 
 In:  Program, Chip. Out: `Images` with an address table for the kernels.
-Raises: ProgramError when constants or tensors do not fit their segment; InputError for arrays that do not fit their tensor.
+Raises: ProgramError when constants or tensors do not fit their segment; InputError for arrays
+that do not fit their tensor.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ _WRITERS = (Op.COPY, Op.COPYX, Op.MCAST)
 class Images:
     """All memories of one machine. Fresh memory is zero and takes no room until it is touched.
 
-    `table` is int64 [2, memories]: address and bytes of HBM segments 0–7, then from 16 on L1 of the cores, ACC of the cores,
-    L2 of the clusters. Constants of a segment that nothing writes are used where they are, not copied.
+    `table` is int64 [2, memories]: address and bytes of HBM segments 0–7, then from 16 on L1 of the
+    cores, ACC of the cores, L2 of the clusters. Constants of a segment that nothing writes are used
+    where they are, not copied.
     """
 
     def __init__(self, program: Program, chip: Chip) -> None:
@@ -35,7 +38,7 @@ class Images:
         if total > chip.hbm.bytes:
             raise CapacityError(
                 f"segments of {total} bytes; {chip.name} has {chip.hbm.bytes} bytes of HBM",
-                where=f"program '{program.name}'",
+                where=f"program '{printable(program.name)}'",
             )
         cores, clusters = chip.cores, chip.clusters
         self.acc_first = L1_FIRST + cores
@@ -59,7 +62,7 @@ class Images:
             if constant is not None and len(constant) > size:
                 raise ProgramError(
                     f"segment {Seg(segment).name} has {size} bytes, its constants {len(constant)}",
-                    where=f"program '{self._program.name}'",
+                    where=f"program '{printable(self._program.name)}'",
                 )
             if (
                 constant is not None
@@ -98,8 +101,9 @@ class Images:
         if 0 in tensor.shape:
             return np.zeros(tensor.shape, dtype)
         if low < 0 or high + dtype.itemsize > image.size or tensor.offset % dtype.itemsize:
+            name, end = tensor.segment.name, high + dtype.itemsize
             raise ProgramError(
-                f"bytes {low} … {high + dtype.itemsize} of segment {tensor.segment.name}, which has {image.size}",
+                f"bytes {low} … {end} of segment {name}, which has {image.size}",
                 where=f"tensor '{printable(tensor.name)}'",
             )
         return np.ndarray(
@@ -111,7 +115,10 @@ class Images:
         return from_storage(self.view(tensor), tensor.dtype, tensor.source_dtype)
 
     def write(self, tensor: Tensor, values: Any) -> None:
-        """Convert and store an array. Raises: InputError for another shape or for values out of range."""
+        """Convert and store an array.
+
+        Raises: InputError for another shape or for values out of range.
+        """
         array = np.asarray(values)
         where = f"tensor '{printable(tensor.name)}'"
         if array.shape != tensor.shape:

@@ -1,8 +1,11 @@
-"""Numba: the interpreter of all queues: waits, signals, loops, address registers, sections, and the call of each unit's kernel.
+"""Numba: the interpreter of all queues: waits, signals, loops, address registers, sections, and the
+call of each unit's kernel.
 
-`build(stamp)` makes the one compiled and cached function; `stamp` names the sources it was compiled from, since Numba's cache looks
-at the file of the outermost function only.
+`build(stamp)` makes the one compiled and cached function; `stamp` names the sources it was
+compiled from, since Numba's cache looks at the file of the outermost function only.
 """
+
+# mypy: ignore-errors
 
 from __future__ import annotations
 
@@ -47,10 +50,11 @@ from athena.functional.matmul_kernel import matmul
 from athena.functional.trace_kernel import crc_of
 from athena.functional.vec_kernel import vec, vgather, vperm
 
-# Entries of `limits`: words and work left before LIMIT (-1: none), work before PAUSE, order seed (0: round robin), where to go on.
+# Entries of `limits`: words and work left before LIMIT (-1: none), work before PAUSE, order seed
+# (0: round robin), where to go on.
 L_WORDS, L_WORK, L_PAUSE, L_SEED, L_QUEUE = range(5)
-# Entries of `shape`: cores, clusters, array rows, lanes, library functions instead of tables, index of the first L2 memory,
-# address of MATMUL's scratch.
+# Entries of `shape`: cores, clusters, array rows, lanes, library functions instead of tables, index
+# of the first L2 memory, address of MATMUL's scratch.
 S_CORES, S_CLUSTERS, S_ROWS, S_LANES, S_EXACT, S_L2, S_SCRATCH, S_BUFFERS = range(8)
 _SIGN = 1 << 47
 _WRAP = 1 << 48
@@ -86,7 +90,9 @@ def _allowed(op, kind):
 
 @inner
 def _start_run(info, state, base, run_table, run_aregs, section_table):
-    """Set pc, address registers and segment bases for the queue's present run and repeat, or mark it done."""
+    """Set pc, address registers and segment bases for the queue's present run and repeat, or mark
+    it done.
+    """
     run = state[RUN]
     if run >= info[Q_RUN1]:
         state[DONE] = 1
@@ -280,10 +286,10 @@ def build(stamp: int):
 
     @njit(cache=True, nogil=True)
     def interpret(
-        words, queues, states, bases, scalars, sems, mem, shape, core_place, run_table, run_aregs, section_table,
-        limits, parked, table, crcs, written, trace, trace_count, fault,
+        words, queues, states, bases, scalars, sems, mem, shape, core_place, run_table, run_aregs,
+        section_table, limits, parked, table, crcs, written, trace, trace_count, fault,
     ):  # fmt: skip
-        """Run until all queues are done (FINISHED), none can go on (BLOCKED), or something needs Python.
+        """Run until all queues are done (FINISHED), none can go on (BLOCKED), or Python is needed.
 
         fault[6] is the queue that faulted or that calls the host.
         """

@@ -1,7 +1,10 @@
-"""Numba: the look-up functions of `athena.isa.tables` operation for operation, and the library forms of the fp32 profile.
+"""Numba: the look-up functions of `athena.isa.tables` operation for operation, and the library
+forms of the fp32 profile.
 
 A row of float32 is changed in place. `table` is `coefficients()`, float32 [3, TABLE_SIZE].
 """
+
+# mypy: ignore-errors
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The machine: executes a program's words on memory images; the definition of the chip's arithmetic.
+"""The machine: a program's words on memory images; the definition of the chip's arithmetic.
 
 In:  Program, Chip, named input arrays. Out: named output arrays; raw memories for tests.
-Raises: InputError for inputs that do not fit, FaultError, DeadlockError, RuntimeLimitError while running.
+Raises: InputError for inputs that do not fit, FaultError, DeadlockError, RuntimeLimitError while
+running.
 """
 
 from __future__ import annotations
@@ -61,9 +62,11 @@ class _Run:
 
 
 class Machine:
-    """A program loaded on a chip. Memory keeps its contents between runs (a KV cache grows); semaphores start anew.
+    """A program loaded on a chip. Memory keeps its contents between runs (a KV cache grows);
+    semaphores start anew.
 
-    `profile` "table" uses the chip's look-up tables, "exact" library functions; by default a program of precision fp32 is exact.
+    `profile` "table" uses the chip's look-up tables, "exact" library functions; by default a
+    program of precision fp32 is exact.
     """
 
     def __init__(
@@ -99,7 +102,10 @@ class Machine:
 
     @property
     def trace(self) -> Ints:
-        """Of the last run with `trace=True`: [words, 4] queue, dynamic index, pc, CRC-32 of the bytes written (0: none)."""
+        """Of the last run with `trace=True`.
+
+        [words, 4] queue, dynamic index, pc, CRC-32 of the bytes written (0: none).
+        """
         return self._trace
 
     def l1(self, core: int) -> Bytes:
@@ -154,8 +160,9 @@ class Machine:
     ) -> dict[str, NDArray[Any]]:
         """Write the inputs, run all queues to their end, read the outputs.
 
-        `order_seed` picks a random legal order of the queues, which may not change any result. `scalars` are launch scalars
-        {1 … 13: value} instead of the program's. `host` computes a CALL from its input arrays by name.
+        `order_seed` picks a random legal order of the queues, which may not change any result.
+        `scalars` are launch scalars {1 … 13: value} instead of the program's. `host` computes a
+        CALL from its input arrays by name.
         """
         self._write_inputs(inputs)
         run = self._fresh(order_seed, scalars or {}, limits or Limits(), trace=trace)

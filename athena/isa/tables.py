@@ -1,12 +1,16 @@
-"""Look-up functions of VEC: coefficient tables and the exact algorithm, the definition for every execution.
+"""Look-up functions of VEC: coefficient tables and the exact algorithm, the definition for every
+execution.
 
-In:  float32 arrays. Out: `evaluate(lut, x)`, `coefficients()`, `errors()`.   Raises: ValueError for a step without a table.
+In:  float32 arrays. Out: `evaluate(lut, x)`, `coefficients()`, `errors()`.   Raises: ValueError
+for a step without a table.
 
-Every function is: reduce the argument, pick the nearest node i of a uniform grid, take d = argument - node (exact), then
-p = c0[i] + d * (c1[i] + d * c2[i]), and put p together again. Each add and multiply is one float32 operation rounded to
-nearest even with gradual underflow; nothing is contracted to a fused multiply-add; no library function is called. c0 is the
-function at the node, so that exp 0, recip 2^k, sqrt 4^k, log 1, sigmoid 0 … are exact. NaN gives the canonical NaN; subnormal
-arguments are normalised first where the exponent is read; results become subnormal gradually.
+Every function is: reduce the argument, pick the nearest node i of a uniform grid, take d =
+argument - node (exact), then p = c0[i] + d * (c1[i] + d * c2[i]), and put p together again. Each
+add and multiply is one float32 operation rounded to nearest even with gradual underflow; nothing
+is contracted to a fused multiply-add; no library function is called. c0 is the function at the
+node, so that exp 0, recip 2^k, sqrt 4^k, log 1, sigmoid 0 … are exact. NaN gives the canonical
+NaN; subnormal arguments are normalised first where the exponent is read; results become
+subnormal gradually.
 """
 
 from __future__ import annotations
@@ -117,7 +121,10 @@ def _sine_fit() -> NDArray[np.float64]:
 
 @cache
 def coefficients() -> F32:
-    """All tables, float32 [3, TABLE_SIZE]: rows c0, c1, c2; read-only, computed once from double precision."""
+    """All tables, float32 [3, TABLE_SIZE].
+
+    Rows c0, c1, c2; read-only, computed once from double precision.
+    """
     log2 = math.log(2.0)
     tables = (
         (_fit(math.exp, 0.0, log2 / 64, EXP_SIZE), EXP_AT),
@@ -305,7 +312,10 @@ def evaluate(lut: Lut, x: F32) -> F32:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LutError:
-    """The promise of one function: |result - exact| <= bound × (|exact| if relative else 1) for low <= x <= high."""
+    """The promise of one function.
+
+    |result - exact| <= bound × (|exact| if relative else 1) for low <= x <= high.
+    """
 
     lut: Lut
     relative: bool

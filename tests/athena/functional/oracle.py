@@ -1,4 +1,6 @@
-"""The arithmetic of MATMUL and VEC written a second time, in numpy, from the text of the instruction table."""
+"""The arithmetic of MATMUL and VEC written a second time, in numpy, from the text of the
+instruction table.
+"""
 
 from __future__ import annotations
 
@@ -81,8 +83,14 @@ def alu(op: Alu, t, b, b_select):
             case Alu.ABSDIFF:
                 return np.abs(t - b)
             case _:
-                name = {Alu.EQ: "equal", Alu.NE: "not_equal", Alu.LT: "less", Alu.LE: "less_equal",
-                        Alu.GT: "greater", Alu.GE: "greater_equal"}[op]  # fmt: skip
+                name = {
+                    Alu.EQ: "equal",
+                    Alu.NE: "not_equal",
+                    Alu.LT: "less",
+                    Alu.LE: "less_equal",
+                    Alu.GT: "greater",
+                    Alu.GE: "greater_equal",
+                }[op]
                 return getattr(np, name)(t, b).astype(kind)
 
 

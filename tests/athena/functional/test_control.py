@@ -81,9 +81,13 @@ def test_loops_skip_and_clip():
 
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(
-    scalar=st.integers(0, (1 << 40)), div=st.integers(1, 1 << 20), mod=st.integers(0, 1 << 20),
-    mult=st.integers(-(1 << 31), (1 << 31) - 1), value=st.integers(-(1 << 47), (1 << 47) - 1), add=st.integers(0, 64),
-)  # fmt: skip
+    scalar=st.integers(0, (1 << 40)),
+    div=st.integers(1, 1 << 20),
+    mod=st.integers(0, 1 << 20),
+    mult=st.integers(-(1 << 31), (1 << 31) - 1),
+    value=st.integers(-(1 << 47), (1 << 47) - 1),
+    add=st.integers(0, 64),
+)
 def test_seta_is_48_bit_arithmetic(scalar, div, mod, mult, value, add):
     builder = StreamBuilder()
     builder.seta(4, add)
@@ -125,7 +129,10 @@ def test_cores_and_clusters_know_their_numbers():
 
 
 def test_sections_repeat_with_strided_segments_and_initial_aregs():
-    """Repeat i reads at base + i * stride; each section starts from its run's aregs; a queue without a run skips it."""
+    """Repeat i reads at base + i * stride.
+
+    Each section starts from its run's aregs; a queue without a run skips it.
+    """
     data = np.arange(1024, dtype=np.int32).view(np.uint8)
     load, store = StreamBuilder(), StreamBuilder()
     load.load(hbm(Seg.INPUT, 4), l1(0), rows=1, row_bytes=4, waits=[Wait(1)], signals=[self_sem(0)])
@@ -155,8 +162,12 @@ def test_sections_repeat_with_strided_segments_and_initial_aregs():
         ),
         Section(name="second", runs=later),
     )
-    made = program({(Queue.LOAD, ()): load, (Queue.STORE, ()): store}, sections=sections, core_sems={1: 1},
-                   segment_bytes=(0, 0, 0, 0, 0, 4096, 1024, 0))  # fmt: skip
+    made = program(
+        {(Queue.LOAD, ()): load, (Queue.STORE, ()): store},
+        sections=sections,
+        core_sems={1: 1},
+        segment_bytes=(0, 0, 0, 0, 0, 4096, 1024, 0),
+    )
     for seed in (None, 1, 2):
         runner = Machine(made, chip("athena-edge"))
         runner.segment(Seg.INPUT)[:] = data
@@ -166,7 +177,10 @@ def test_sections_repeat_with_strided_segments_and_initial_aregs():
 
 
 def ring(length: int) -> dict:
-    """A ring of two L1 buffers between LOAD, VECTOR and STORE: the order is free, the result is not."""
+    """A ring of two L1 buffers between LOAD, VECTOR and STORE.
+
+    The order is free, the result is not.
+    """
     load, vector, store = StreamBuilder(), StreamBuilder(), StreamBuilder()
     with load.loop(length, (1, 64)):
         load.load(
@@ -217,7 +231,10 @@ def test_every_legal_order_gives_the_same_memory():
 
 
 def test_all_cores_meet_at_a_barrier():
-    """Core 0 waits for everyone's signal, then releases all with ALL_CORES; each then reads what its neighbour wrote."""
+    """Core 0 waits for everyone's signal, then releases all with ALL_CORES.
+
+    Each then reads what its neighbour wrote.
+    """
     cores = 8
     builder = StreamBuilder()
     builder.seta(1, 0, mult=4, scalar=14)
@@ -307,10 +324,8 @@ def test_a_deadlock_lists_the_waiting_words():
         Machine(made, chip("athena-edge")).run({})
     text = str(caught.value)
     assert "2 of 2 queues wait" in text
-    assert (
-        "STORE of core 0, section 'all' repeat 0, stream 1, pc 0 (SYNC): semaphore 5 wants 1, holds 0"
-        in text
-    )
+    assert "STORE of core 0, section 'all' repeat 0, stream 1, pc 0 (SYNC)" in text
+    assert "(SYNC): semaphore 5 wants 1, holds 0" in text
     assert (
         "pc 0 (COPY), node 'node0': semaphore 3 wants 2, holds 1; semaphore 4 wants 1, holds 0"
         in text
@@ -328,7 +343,7 @@ def test_semaphore_overflow_is_a_fault():
     builder = StreamBuilder()
     with builder.loop(256):
         builder.sync(signals=[self_sem(9)])
-    with pytest.raises(FaultError, match="semaphore 9 of group 0 passes 255"):
+    with pytest.raises(FaultError, match="semaphore 9 of core 0 passes 255"):
         machine("athena-edge", Queue.LOAD, builder).run({})
 
 
@@ -426,3 +441,24 @@ def test_two_runs_of_one_queue_in_a_section_are_refused():
     made = program({(Queue.LOAD, ()): StreamBuilder()}, sections=(Section(name="s", runs=runs),))
     with pytest.raises(ProgramError, match="two runs on LOAD of core 0"):
         Machine(made, chip("athena-edge"))
+
+
+def test_sections_beyond_any_memory_are_refused():
+    run = (QueueRun(kind=Queue.LOAD, stream=0),)
+    for change in ({"repeat": 1 << 19}, {"seg_stride": (1 << 45,) * SEGMENTS}):
+        section = Section(name="s", runs=run, **change)
+        made = program({(Queue.LOAD, ()): StreamBuilder()}, sections=(section,))
+        with pytest.raises(ProgramError, match="section 's'"):
+            Machine(made, chip("athena-edge"))
+
+
+@pytest.mark.parametrize(
+    "blocks,rows,size", [(1, 1 << 32, 8), (1 << 20, 1 << 20, 8), (4, 1, 1 << 31)]
+)
+def test_a_word_without_end_is_a_fault(blocks, rows, size):
+    """Counts whose products pass 64 bits, on operands that do not move."""
+    builder = StreamBuilder()
+    move = {"blocks": blocks, "rows": min(rows, (1 << 32) - 1), "row_bytes": size}
+    builder.load(hbm(Seg.INPUT, 0), l1(0), block_strides=(-(1 << 31), 0), **move)
+    with pytest.raises(FaultError, match="is more than one word may do|of a memory of"):
+        machine("athena-edge", Queue.LOAD, builder, segment_bytes=(0,) * 5 + (64, 0, 0)).run({})

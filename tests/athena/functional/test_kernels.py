@@ -1,4 +1,7 @@
-"""Small kernels as a compiler writes them: softmax, layer norm, attention with running maximum, on several chips."""
+"""Small kernels as a compiler writes them.
+
+Softmax, layer norm, attention with running maximum, on several chips.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +95,10 @@ def test_layer_norm(where):
 @pytest.mark.parametrize("where", CHIPS)
 @pytest.mark.parametrize("seed", [None, 1])
 def test_causal_attention_with_a_running_maximum(where, seed):
-    """Tiles of keys; O is rescaled by exp(m_old - m_new) in the accumulators while MATRIX and VECTOR take turns."""
+    """Tiles of keys.
+
+    O is rescaled by exp(m_old - m_new) in the accumulators while MATRIX and VECTOR take turns.
+    """
     queries, keys, dim, tile = 9, 24, 16, 8
     rng = np.random.default_rng(2)
     q, k, v = (
@@ -116,13 +122,27 @@ def test_causal_attention_with_a_running_maximum(where, seed):
         key = at("k", stride=narrow, dt=Dt.BF16).at(shift * narrow)
         value = at("v", stride=narrow, dt=Dt.BF16).at(shift * narrow)
         matrix.matmul(
-            at("q", stride=narrow, dt=Dt.BF16), key, scores, m=queries, n=tile, k=dim, b_trans=True,
-            waits=[Wait(0)], signals=[self_sem(1)],
-        )  # fmt: skip
+            at("q", stride=narrow, dt=Dt.BF16),
+            key,
+            scores,
+            m=queries,
+            n=tile,
+            k=dim,
+            b_trans=True,
+            waits=[Wait(0)],
+            signals=[self_sem(1)],
+        )
         matrix.matmul(
-            at("p", stride=thin, dt=Dt.BF16), value, out, m=queries, n=dim, k=tile, start=Acc.KEEP,
-            waits=[Wait(2)], signals=[self_sem(3), self_sem(0)],
-        )  # fmt: skip
+            at("p", stride=thin, dt=Dt.BF16),
+            value,
+            out,
+            m=queries,
+            n=dim,
+            k=tile,
+            start=Acc.KEEP,
+            waits=[Wait(2)],
+            signals=[self_sem(3), self_sem(0)],
+        )
         # Query i sees keys up to keys - queries + i.
         mask = Mask(hi=keys - queries + 1 - shift, hi_slope=1, fill=-1e30)
         new, old, scale, total = (at(n, stride=4, dt=Dt.F32) for n in ("n", "m", "s", "l"))
@@ -134,9 +154,12 @@ def test_causal_attention_with_a_running_maximum(where, seed):
         vector.vec(new, old, Vec(), rows=queries, cols=1)
         vector.vec(total, total, Vec(alu1=Alu.MUL, b=Side(Kind.COL, scale)), rows=queries, cols=1)
         vector.vec(
-            scores, at("p", stride=thin, dt=Dt.BF16),
-            Vec(alu1=Alu.SUB, b=col(new), lut=Lut.EXP, red=Red.SUM, red_to=total, red_keep=True), rows=queries, cols=tile,
-        )  # fmt: skip
+            scores,
+            at("p", stride=thin, dt=Dt.BF16),
+            Vec(alu1=Alu.SUB, b=col(new), lut=Lut.EXP, red=Red.SUM, red_to=total, red_keep=True),
+            rows=queries,
+            cols=tile,
+        )
         after = [Wait(3)] if step else []
         vector.vec(
             out,

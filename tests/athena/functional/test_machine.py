@@ -183,12 +183,14 @@ def test_host_calls_read_and_write_tensors_and_then_signal():
     load.load(hbm(Seg.OUTPUT, 0), l1(0), rows=1, row_bytes=12, waits=[Wait(2)])
     call = HostCall(name="n", node=0, model=b"", inputs=("x", ""), outputs=("y",), flops=0, bytes=0)
     made = program(
-        {(Queue.HOST, ()): host, (Queue.LOAD, ()): load}, segment_bytes=(0, 0, 0, 0, 0, 64, 64, 0), host_calls=(call,),
+        {(Queue.HOST, ()): host, (Queue.LOAD, ()): load},
+        segment_bytes=(0, 0, 0, 0, 0, 64, 64, 0),
+        host_calls=(call,),
         tensors=(
             tensor("x", "input", Dt.F32, "float32", (3,), Seg.INPUT),
             tensor("y", "output", Dt.F32, "float32", (3,), Seg.OUTPUT),
         ),
-    )  # fmt: skip
+    )
     runner = Machine(made, chip("athena-edge"))
     x = np.array([1, 2, 3], np.float32)
 

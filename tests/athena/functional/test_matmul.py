@@ -39,9 +39,18 @@ def run(
     d_dt = Dt.I32 if dt in (Dt.I8, Dt.U8) else Dt.F32
     builder = StreamBuilder()
     builder.matmul(
-        l1(0, stride=a_stride, dt=dt), l1(half, stride=b_stride, dt=dt), acc(0, stride=d_stride, dt=d_dt), m=m, n=n, k=k,
-        start=mode, bias=l1(quarter, dt=d_dt) if mode is Acc.BIAS else None, b_trans=trans, zeros=zeros, clips=clips,
-    )  # fmt: skip
+        l1(0, stride=a_stride, dt=dt),
+        l1(half, stride=b_stride, dt=dt),
+        acc(0, stride=d_stride, dt=d_dt),
+        m=m,
+        n=n,
+        k=k,
+        start=mode,
+        bias=l1(quarter, dt=d_dt) if mode is Acc.BIAS else None,
+        b_trans=trans,
+        zeros=zeros,
+        clips=clips,
+    )
     runner = machine(where, Queue.MATRIX, builder)
     put(runner.l1(0), 0, a, a_stride)
     put(runner.l1(0), half, b, b_stride)
@@ -141,9 +150,17 @@ def _mixed(a, b, dts, shape, bias, zeros, trans):
     half = 1 << 20
     builder = StreamBuilder()
     builder.matmul(
-        l1(0, stride=a.shape[1], dt=dts[0]), l1(half, stride=b.shape[1], dt=dts[1]), acc(0, stride=4 * n, dt=Dt.I32),
-        m=m, n=n, k=k, start=Acc.BIAS, bias=l1(2 * half, dt=Dt.I32), zeros=zeros, b_trans=trans,
-    )  # fmt: skip
+        l1(0, stride=a.shape[1], dt=dts[0]),
+        l1(half, stride=b.shape[1], dt=dts[1]),
+        acc(0, stride=4 * n, dt=Dt.I32),
+        m=m,
+        n=n,
+        k=k,
+        start=Acc.BIAS,
+        bias=l1(2 * half, dt=Dt.I32),
+        zeros=zeros,
+        b_trans=trans,
+    )
     runner = machine("athena", Queue.MATRIX, builder)
     put(runner.l1(0), 0, stored(a, dts[0]), a.shape[1])
     put(runner.l1(0), half, stored(b, dts[1]), b.shape[1])
@@ -206,8 +223,12 @@ def test_faults(change, text):
     d = (l1 if "d_seg" in change else acc)(0, stride=256, dt=change.get("d_dt", Dt.F32))
     builder.matmul(
         l1(change.get("a_at", 0), stride=64, dt=change.get("a_dt", Dt.BF16)),
-        l1(65536, stride=128, dt=change.get("b_dt", Dt.BF16)), d, m=change.get("m", 4), n=64, k=8,
-    )  # fmt: skip
+        l1(65536, stride=128, dt=change.get("b_dt", Dt.BF16)),
+        d,
+        m=change.get("m", 4),
+        n=64,
+        k=8,
+    )
     with pytest.raises(FaultError, match="node 'node0'") as caught:
         machine("athena-edge", Queue.MATRIX, builder).run({})
     assert text in str(caught.value)

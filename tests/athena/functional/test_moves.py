@@ -7,7 +7,7 @@ import pytest
 
 from athena.errors import FaultError
 from athena.functional import Machine
-from athena.isa.builder import Clip, StreamBuilder, acc, hbm, l1, l2, self_sem
+from athena.isa.builder import Clip, StreamBuilder, Wait, acc, hbm, l1, l2, self_sem
 from athena.isa.fields import Dt, GatherMode, Perm, Queue, Seg, Sig, signal
 from tests.athena.functional.lab import STORAGE, chip, get, machine, program, put, same
 
@@ -122,8 +122,15 @@ def test_copyx_gathers_and_scatters():
 def test_copyx_faults(index, text):
     builder = StreamBuilder()
     at = 64 if index != 31 else 4096 - 28 - 31 * 30 + 930 - 0
-    builder.copyx(hbm(Seg.INPUT, at if index == 31 else 64), l1(100, stride=64), l1(0), limit=32, rows=2, row_bytes=29,
-                  pitch=30 if index != 31 else 0)  # fmt: skip
+    builder.copyx(
+        hbm(Seg.INPUT, at if index == 31 else 64),
+        l1(100, stride=64),
+        l1(0),
+        limit=32,
+        rows=2,
+        row_bytes=29,
+        pitch=30 if index != 31 else 0,
+    )
     runner = machine("athena-edge", Queue.LOAD, builder, segment_bytes=BYTES)
     put(runner.l1(0), 0, np.array([0, index], np.int32), 0)
     with pytest.raises(FaultError) as caught:
@@ -150,7 +157,9 @@ def test_fill():
 
 
 def test_cluster_dma_multicasts_and_cores_read_their_slice():
-    """MCAST to clusters 1 and 3, then a core of cluster 3 loads from its own L2 and a cluster stores from its L2."""
+    """MCAST to clusters 1 and 3, then a core of cluster 3 loads from its own L2 and a cluster
+    stores from its L2.
+    """
     cast, load, out = StreamBuilder(), StreamBuilder(), StreamBuilder()
     cast.seta(4, 0b1010)
     source = hbm(Seg.INPUT, 0, stride=64)
@@ -162,12 +171,12 @@ def test_cluster_dma_multicasts_and_cores_read_their_slice():
         mask_areg=4,
         signals=[signal(Sig.CORES_MASK, 9, 4)],
     )
-    load.sync(waits=[_wait(9)])
+    load.sync(waits=[Wait(9)])
     load.load(
         l2(256, stride=32), l1(0, stride=32), rows=4, row_bytes=32, signals=[signal(Sig.CDMA, 3)]
     )
     out.copy(
-        l2(256, stride=32), hbm(Seg.OUTPUT, 128, stride=32), rows=4, row_bytes=32, waits=[_wait(3)]
+        l2(256, stride=32), hbm(Seg.OUTPUT, 128, stride=32), rows=4, row_bytes=32, waits=[Wait(3)]
     )
     made = program(
         {(Queue.CDMA_IN, (0,)): cast, (Queue.LOAD, (12,)): load, (Queue.CDMA_OUT, (3,)): out},
@@ -185,17 +194,22 @@ def test_cluster_dma_multicasts_and_cores_read_their_slice():
     same(runner.segment(Seg.OUTPUT)[128:256], want)
 
 
-def _wait(sem: int):
-    from athena.isa.builder import Wait
+ROTATIONS = (Perm.ROTATE_HALF, Perm.ROTATE_PAIRS)
 
-    return Wait(sem)
+
+def check_that_integers_do_not_rotate(mode, dt):
+    """Rotations negate by the sign bit."""
+    builder = StreamBuilder()
+    builder.vperm(l1(0, stride=48, dt=dt), l1(4096, stride=48, dt=dt), mode, rows=5, cols=12)
+    with pytest.raises(FaultError, match="n1 is 12"):
+        machine("athena-edge", Queue.VECTOR, builder).run({})
 
 
 @pytest.mark.parametrize("mode", Perm)
 @pytest.mark.parametrize("dt", [Dt.F32, Dt.BF16, Dt.F16, Dt.I8, Dt.I32])
 def test_vperm(mode, dt):
-    if mode in (Perm.ROTATE_HALF, Perm.ROTATE_PAIRS) and dt in (Dt.I8, Dt.I32):
-        pytest.skip("rotations negate: floating point only")
+    if mode in ROTATIONS and dt in (Dt.I8, Dt.I32):
+        return check_that_integers_do_not_rotate(mode, dt)
     rows, cols = 5, 12
     kind = STORAGE[dt]
     size = np.dtype(kind).itemsize
@@ -315,5 +329,5 @@ def test_copy_faults(queue, source, target, text):
 def test_zero_counts_touch_nothing_but_signal():
     builder = StreamBuilder()
     builder.load(hbm(Seg.HOST, 99), l1(0), rows=0, row_bytes=8, signals=[self_sem(1)])
-    builder.sync(waits=[_wait(1)])
+    builder.sync(waits=[Wait(1)])
     machine("athena-edge", Queue.LOAD, builder).run({})

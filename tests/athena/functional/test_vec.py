@@ -63,10 +63,18 @@ class Bench:
             low, high, low_slope, high_slope = case.mask
             mask = Mask(lo=low, hi=high, lo_slope=low_slope, hi_slope=high_slope, fill=case.fill)
         steps = Vec(
-            alu1=case.alu1, b=Side(case.b_kind, b, case.b_imm), lut=case.lut, alu2=case.alu2,
-            c=Side(case.c_kind, c, case.c_imm), mask=mask, red=case.red, red_to=e, red_keep=case.keep, zero=case.zero,
+            alu1=case.alu1,
+            b=Side(case.b_kind, b, case.b_imm),
+            lut=case.lut,
+            alu2=case.alu2,
+            c=Side(case.c_kind, c, case.c_imm),
+            mask=mask,
+            red=case.red,
+            red_to=e,
+            red_keep=case.keep,
+            zero=case.zero,
             integer=case.integer,
-        )  # fmt: skip
+        )
         builder = StreamBuilder()
         builder.vec(a, d, steps, rows=rows, cols=cols)
         runner = machine(self.where, Queue.VECTOR, builder, precision=precision)
@@ -176,9 +184,14 @@ def test_every_reduction(where, red, keep):
             else Bench(where, (1, 500))
         )
         case = oracle.VecCase(
-            a=rng.normal(size=bench.shape).astype(np.float32), a_dt=Dt.F32, d_dt=Dt.BF16, lanes=lanes(where), red=red,
-            keep=keep, e=rng.normal(size=bench.shape[0]).astype(np.float32),
-        )  # fmt: skip
+            a=rng.normal(size=bench.shape).astype(np.float32),
+            a_dt=Dt.F32,
+            d_dt=Dt.BF16,
+            lanes=lanes(where),
+            red=red,
+            keep=keep,
+            e=rng.normal(size=bench.shape[0]).astype(np.float32),
+        )
         bench.check(case)
         case.a, case.d_dt = values(rng, bench.shape, Dt.F32), Dt.NONE
         bench.check(case)
@@ -202,9 +215,14 @@ def test_masks(mask, fill):
     rng = np.random.default_rng(6)
     bench = Bench("athena-edge", (5, 23))
     case = oracle.VecCase(
-        a=rng.normal(size=bench.shape).astype(np.float32), a_dt=Dt.F32, d_dt=Dt.F32, lanes=16, mask=mask, fill=fill,
+        a=rng.normal(size=bench.shape).astype(np.float32),
+        a_dt=Dt.F32,
+        d_dt=Dt.F32,
+        lanes=16,
+        mask=mask,
+        fill=fill,
         red=Red.MAX,
-    )  # fmt: skip
+    )
     bench.check(case)
 
 
@@ -228,16 +246,33 @@ def test_integer_steps(alu):
     rng = np.random.default_rng(alu)
     bench = Bench("athena-edge", (3, 19))
     for kind, b_dt, lut, red in zip(
-        (Kind.FULL, Kind.ROW, Kind.COL, Kind.SCALAR, Kind.IMM), (Dt.I32, Dt.I8, Dt.U8, Dt.I32, Dt.I32),
-        (Lut.NONE, Lut.ABS, Lut.NEG, Lut.SIGN, Lut.NOT), (Red.SUM, Red.MAX, Red.MIN, Red.SUMSQ, Red.ABSMAX),
+        (Kind.FULL, Kind.ROW, Kind.COL, Kind.SCALAR, Kind.IMM),
+        (Dt.I32, Dt.I8, Dt.U8, Dt.I32, Dt.I32),
+        (Lut.NONE, Lut.ABS, Lut.NEG, Lut.SIGN, Lut.NOT),
+        (Red.SUM, Red.MAX, Red.MIN, Red.SUMSQ, Red.ABSMAX),
         strict=True,
-    ):  # fmt: skip
+    ):
         case = oracle.VecCase(
-            a=values(rng, bench.shape, Dt.I32), a_dt=Dt.I32, d_dt=(Dt.I32, Dt.U8, Dt.I8)[alu % 3], lanes=16, integer=True,
-            lut=lut, alu2=alu, c_kind=kind, c=values(rng, bench.shape, b_dt), c_dt=b_dt, c_imm=7.0, b_kind=Kind.IMM,
-            b_imm=5.0, red=red, zero=11, mask=(2, 15, 1, 0), fill=-77,
-            keep=bool(alu % 2), e=rng.integers(-(1 << 31), 1 << 31, 3).astype(np.int32),
-        )  # fmt: skip
+            a=values(rng, bench.shape, Dt.I32),
+            a_dt=Dt.I32,
+            d_dt=(Dt.I32, Dt.U8, Dt.I8)[alu % 3],
+            lanes=16,
+            integer=True,
+            lut=lut,
+            alu2=alu,
+            c_kind=kind,
+            c=values(rng, bench.shape, b_dt),
+            c_dt=b_dt,
+            c_imm=7.0,
+            b_kind=Kind.IMM,
+            b_imm=5.0,
+            red=red,
+            zero=11,
+            mask=(2, 15, 1, 0),
+            fill=-77,
+            keep=bool(alu % 2),
+            e=rng.integers(-(1 << 31), 1 << 31, 3).astype(np.int32),
+        )
         bench.check(case)
 
 
@@ -250,17 +285,34 @@ def test_random_combinations():
         b_dt, c_dt = (Dt(int(i)) for i in rng.integers(1, 7, 2))
         a_dt, d_dt = Dt(int(rng.integers(1, 7))), Dt(int(rng.integers(1, 7)))
         case = oracle.VecCase(
-            a=values(rng, bench.shape, a_dt), a_dt=a_dt, d_dt=d_dt, lanes=lanes(where),
-            alu1=Alu(int(rng.integers(0, 13))), lut=Lut(int(rng.integers(0, 22))), alu2=Alu(int(rng.integers(0, 15))),
-            b_kind=kinds[0], b=values(rng, bench.shape, b_dt), b_dt=b_dt, b_imm=1.5,
-            c_kind=kinds[1], c=values(rng, bench.shape, c_dt), c_dt=c_dt, c_imm=-0.75, zero=int(rng.integers(-9, 200)),
-            red=Red(int(rng.integers(0, 6))), mask=(0, 5, 1, 1) if rng.random() < 0.3 else None, fill=-1.0,
-        )  # fmt: skip
+            a=values(rng, bench.shape, a_dt),
+            a_dt=a_dt,
+            d_dt=d_dt,
+            lanes=lanes(where),
+            alu1=Alu(int(rng.integers(0, 13))),
+            lut=Lut(int(rng.integers(0, 22))),
+            alu2=Alu(int(rng.integers(0, 15))),
+            b_kind=kinds[0],
+            b=values(rng, bench.shape, b_dt),
+            b_dt=b_dt,
+            b_imm=1.5,
+            c_kind=kinds[1],
+            c=values(rng, bench.shape, c_dt),
+            c_dt=c_dt,
+            c_imm=-0.75,
+            zero=int(rng.integers(-9, 200)),
+            red=Red(int(rng.integers(0, 6))),
+            mask=(0, 5, 1, 1) if rng.random() < 0.3 else None,
+            fill=-1.0,
+        )
         bench.check(case, in_acc=bool(rng.random() < 0.3))
 
 
 def test_packed_blocks_run_as_one_row():
-    """Without gaps, masks, reductions and vectors the block is one long row; the result is the same."""
+    """Without gaps, masks, reductions and vectors the block is one long row.
+
+    The result is the same.
+    """
     rng = np.random.default_rng(8)
     a, b = (rng.normal(size=(40, 300)).astype(np.float32) for _ in range(2))
     builder = StreamBuilder()

@@ -1,4 +1,7 @@
-"""Look-up tables: documented errors, special values, and the compiled form equal to the definition to the bit."""
+"""Look-up tables.
+
+Documented errors, special values, and the compiled form equal to the definition to the bit.
+"""
 
 from __future__ import annotations
 
