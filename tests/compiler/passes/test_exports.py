@@ -176,3 +176,20 @@ def test_names_do_not_depend_on_the_run():
         for p in (Precision.BF16, Precision.BF16)
     )
     assert first == second
+
+
+@pytest.mark.parametrize(("seq", "past"), [(8, 0), (1, 15), (5, 7)])
+@pytest.mark.parametrize("name", [n for n in FILES if "_kv_" in n])
+def test_caches_of_any_length(name, seq, past):
+    """Prefill (no past), decode (one row), and a chunk in between, with two sequences."""
+    sizes = {"seq": seq, "sequence_length": seq, "past": past, "past_sequence_length": past}
+    dims = {
+        key: 2 if key.startswith("batch") else sizes.get(key, seq + past)
+        for key in MANIFEST[name]["dims"]
+    }
+    graph = load_model(DATA / name, dims=dims)
+    final = run(graph, precision=Precision.FP32)
+    count = kinds(final)
+    assert (count[Op.HOST], count[Op.ATTENTION]) == (0, LAYERS)
+    inputs = _inputs(graph, 6)
+    assert_close(list(interpret(final, inputs).values()), run_ort(str(DATA / name), inputs))
