@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import stat
+import json
+import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -19,10 +20,13 @@ from pydantic import BaseModel, ValidationError
 
 from athena.chip.model import Chip
 from athena.errors import ChipError, printable
+from athena.files import describe_content, read_regular
 
 FILE_LIMIT_BYTES = 1 << 20
 DEPTH_LIMIT = 12
 EXTENDS_LIMIT = 8
+# PyYAML's constructors raise more than YAMLError, for example IndexError for `!!int ""`.
+_YAML_FAULTS = (yaml.YAMLError, RecursionError, ValueError, LookupError, TypeError, AttributeError)
 
 
 class _Loader(yaml.SafeLoader):
@@ -78,7 +82,8 @@ def load_chip(source: str | Path | Chip, *, overrides: Mapping[str, Any] | None 
 
 def chip_hash(chip: Chip) -> str:
     """SHA-256 over the canonical JSON of the description."""
-    return hashlib.sha256(chip.model_dump_json().encode()).hexdigest()
+    text = json.dumps(chip.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read(source: str | Path, depth: int) -> dict[str, Any]:
@@ -91,11 +96,9 @@ def _read(source: str | Path, depth: int) -> dict[str, Any]:
     text = _text(source)
     try:
         data = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ChipError(
-            f"not readable as YAML: {printable(str(error).splitlines()[0])}",
-            where=printable(source),
-        ) from None
+    except _YAML_FAULTS as error:
+        reason = printable((str(error) or type(error).__name__).splitlines()[0])
+        raise ChipError(f"not readable as YAML: {reason}", where=printable(source)) from None
     if not isinstance(data, dict):
         raise ChipError(
             "a chip file is a mapping of keys",
@@ -119,30 +122,20 @@ def _text(source: str | Path) -> str:
         return (resources.files("athena.chip") / "presets" / f"{name}.yaml").read_text(
             encoding="utf-8"
         )
-    path = Path(name)
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
+    if "\0" in name or not os.path.lexists(name):
         close = difflib.get_close_matches(name, preset_names(), n=1)
         hint = f"did you mean '{close[0]}'? " if close else ""
         raise ChipError(
             "no such chip preset or file",
             where=printable(name),
             hint=f"{hint}presets: {', '.join(preset_names())}",
-        ) from None
-    if not stat.S_ISREG(status.st_mode):
-        raise ChipError("not a regular file", where=printable(name))
-    if status.st_size > FILE_LIMIT_BYTES:
-        raise ChipError(
-            f"{status.st_size} bytes; a chip file has at most {FILE_LIMIT_BYTES}",
-            where=printable(name),
         )
+    data = read_regular(name, limit_bytes=FILE_LIMIT_BYTES, error=ChipError)
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ChipError(
-            f"cannot be read as UTF-8 text: {printable(error)}", where=printable(name)
-        ) from None
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        kind = describe_content(data) or printable(error)
+        raise ChipError(f"not UTF-8 text: {kind}", where=printable(name)) from None
 
 
 def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
