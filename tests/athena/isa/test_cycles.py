@@ -1,0 +1,42 @@
+"""Service times at their corners; the RTL's own tests compare them with the hardware."""
+
+import pytest
+from numba import njit
+
+from athena.isa import cycles as c
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        # rows + tiles * max(ceil(m / rate), rows) + rows * latency + cols
+        ((8, 8, 8), 8 + 1 * 8 + 8 + 8),
+        ((100, 8, 8), 8 + 100 + 8 + 8),
+        ((1, 9, 17), 8 + 2 * 3 * 8 + 8 + 8),
+        ((0, 8, 8), 1),
+        ((8, 0, 8), 1),
+        ((4, 9, 0), 1 + 4 * 2),
+    ],
+)
+def test_matmul(shape, expected):
+    assert c.matmul_cycles(*shape, 8, 8, 1, 1) == expected
+
+
+def test_rate_divides_the_rows_of_a():
+    assert c.matmul_cycles(100, 8, 8, 8, 8, 2, 1) == 8 + 50 + 8 + 8
+    assert c.matmul_cycles(100, 8, 8, 8, 8, 1, 3) == 8 + 100 + 24 + 8
+
+
+def test_other_units():
+    assert c.copy_beats(2, 3, 17, 16) == 12
+    assert c.vec_cycles(4, 17, 16, 10, 2, 0) == 10 + 4 * 2 * 2
+    assert c.vec_cycles(4, 17, 16, 10, 1, 1) == 10 + 8 + 4
+    assert c.vec_cycles(0, 17, 16, 10, 1, 1) == 1
+    assert c.vperm_cycles(3, 40, 16, 10) == 10 + 40
+    assert c.vgather_cycles(3, 40, 16, 10) == 10 + 3 * 4
+    assert [c.tree_levels(n) for n in (1, 2, 3, 16, 17)] == [0, 1, 2, 4, 5]
+
+
+def test_numba_compiles_them_as_they_stand():
+    ceil_div = njit(c.ceil_div)
+    assert [ceil_div(n, 4) for n in (0, 1, 4, 5)] == [0, 1, 1, 2]
