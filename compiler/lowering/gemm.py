@@ -19,7 +19,8 @@ from athena.isa.cycles import ceil_div
 from athena.isa.fields import DT_BYTES, Dt, Kind, Seg
 from compiler.graph.chip_ops import Fn, GemmAttrs, Step
 from compiler.lowering.chain_script import temps_needed
-from compiler.lowering.gemm_map import GemmMap, GemmShape, choose_gemm
+from compiler.lowering.gemm_cost import GemmMap, GemmShape
+from compiler.lowering.gemm_map import choose_gemm
 from compiler.lowering.plan import Plan, PlanStep
 from compiler.lowering.tiles import kind_of
 from compiler.lowering.vecchain import VecWord, vec_words
@@ -116,6 +117,7 @@ def prepare_gemm(step: PlanStep, plan: Plan, chip: Chip) -> GemmJob:
         ),
         temp_tiles=temps_needed(words),
         rate="int8" if integer else ("fp32" if a.dt is Dt.F32 else "bf16"),
+        operands=len(full2),
         batch=len(outers),
         staging=step.consts[1] is not None and not attrs.trans_b,
     )

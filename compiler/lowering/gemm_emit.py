@@ -16,7 +16,7 @@ from compiler.lowering.gemm import GemmJob
 from compiler.lowering.gemm_compute import epilogue, multiply, store
 from compiler.lowering.gemm_load import Chunk, load_a, load_b, load_operands, staging_registers
 from compiler.lowering.gemm_stage import await_start, share_a, share_b, sharing_registers
-from compiler.lowering.gemm_state import GemmState, Place
+from compiler.lowering.gemm_state import GemmState, Piece, Place
 from compiler.lowering.plan import Buffer
 
 _PRIMED_AT_ONCE = 4
@@ -48,11 +48,11 @@ def job_buffers(job: GemmJob) -> set[int]:
 def _walk(g: GemmState, lane: Lane) -> None:
     g.lane, g.counts = lane, {}
     depth = g.map.acc_slots
-    g.registers()
     if lane is Queue.LOAD and max(g.map.row_blocks, g.map.col_blocks) > 1:
         g.emitter.barrier()  # inside a loop it would be waited for again and again
     if lane is Queue.LOAD:
         staging_registers(g)
+    g.registers()
     if lane is Stage.SHARE:
         sharing_registers(g)
         if max(g.map.row_blocks, g.map.col_blocks) > 1:
@@ -127,15 +127,15 @@ def _strips(
                 _bring_a(g, place, panel, chunk)
             _bring_b(g, place, panel, strip, chunk, slots[strip])
             if g.lane is Queue.MATRIX:
-                acc = g.accumulator(block, strip)
-                new = fresh and strip == strips[0]
-                multiply(g, place, panel, strip, chunk, slots[strip], acc, fresh=new)
+                new = fresh and strip == strips[0] and not (g.map.weights_first and chunk[0])
+                for piece in g.pieces(block, strip):
+                    multiply(g, place, panel, piece, chunk, slots[strip], fresh=new)
     if fresh and g.map.weights_first:  # weights need no barrier: they go ahead of it
-        for chunk in chunks:
-            _bring_a(g, place, panel, chunk)
+        _bring_a(g, place, panel, (0, g.map.panels[panel]))
     if panel == len(g.map.panels) - 1:
         for strip in strips:
-            _finish(g, place, block, strip)
+            for piece in g.pieces(block, strip):
+                _finish(g, place, piece)
 
 
 def _chunks(g: GemmState, panel: int, *, first: bool) -> list[Chunk]:
@@ -166,12 +166,12 @@ def _bring_b(g: GemmState, place: Place, panel: int, strip: int, chunk: Chunk, s
         share_b(g, panel, strip, chunk, slot)
 
 
-def _finish(g: GemmState, place: Place, block: int, strip: int) -> None:
+def _finish(g: GemmState, place: Place, piece: Piece) -> None:
     if g.lane is Queue.LOAD:
-        load_operands(g, place, strip)
+        load_operands(g, place, piece)
     elif g.lane in (Queue.VECTOR, Queue.STORE):
-        spot = g.spot(place.half, strip)
+        spot = g.spot(place.half, piece)
         if g.lane is Queue.VECTOR:
-            epilogue(g, spot, g.accumulator(block, strip))
+            epilogue(g, spot, piece)
         else:
-            store(g, place, spot)
+            store(g, place, spot, piece)

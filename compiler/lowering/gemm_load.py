@@ -16,6 +16,7 @@ from compiler.lowering.gemm_state import (
     B_SHARERS,
     B_STAGE,
     GemmState,
+    Piece,
     Place,
 )
 from compiler.lowering.nest import COL_INDEX
@@ -36,7 +37,9 @@ def load_a(g: GemmState, place: Place, panel: int, chunk: Chunk) -> None:
     if m.cluster:
         if at + depth == m.panels[panel]:
             signals.append(signal(Sig.CDMA_MASK, ClusterSem.A_CREDIT, A_SHARERS))
-        source = Operand(Seg.L2, g.l2_slot("a", g.counts["a"]) + at * size, m.kp * size, job.a.dt, A_STAGE)
+        source = Operand(
+            Seg.L2, g.l2_slot("a", g.counts["a"]) + at * size, m.kp * size, job.a.dt, A_STAGE
+        )
         waits.append(Wait(Sem.STAGE_A_FULL))
         g.builder.load(
             source, target, rows=m.bm, row_bytes=depth * size, waits=waits, signals=signals
@@ -95,7 +98,7 @@ def _staged_b(g: GemmState, chunk: Chunk, slot: int, signals: list[int], *, last
 def _direct_b(
     g: GemmState, place: Place, panel: int, strip: int, chunk: Chunk, slot: int, signals: list[int]
 ) -> None:  # noqa: PLR0913
-    job, m, w, size = g.job, g.map, g.job.weights, g.job.shape.b_bytes
+    m, w, size = g.map, g.job.weights, g.job.shape.b_bytes
     at, depth = chunk
     buffer = g.buffers[w.buffer]
     if buffer.segment is not Seg.WEIGHT:
@@ -141,13 +144,13 @@ def _bias(g: GemmState, place: Place, strip: int, slot: int) -> None:
     )
 
 
-def load_operands(g: GemmState, place: Place, strip: int) -> None:
+def load_operands(g: GemmState, place: Place, piece: Piece) -> None:
     """The epilogue's operands of one strip."""
     if not g.tiles:
         return
     if any(g.buffers[t.view.buffer].segment is not Seg.WEIGHT for t in g.tiles):
         g.emitter.barrier()
-    spot = g.spot(place.half, strip)
+    spot = g.spot(place.half, piece)
     for i, tile in enumerate(g.tiles):
         buffer = g.buffers[tile.view.buffer]
         tile.load(
@@ -168,12 +171,12 @@ def staging_registers(g: GemmState) -> None:
     down, across = cluster
     b = g.builder
     b.seta(A_SHARERS, 1, mult=mesh.cols + 1, scalar=S_CLUSTER, div=mesh.cols, shift=True)
-    b.seta(B_SHARERS, 1, mult=mesh.cols + 1, scalar=S_CLUSTER, mod=mesh.cols, shift=True)
-    b.seta(A_STAGE, mult=a_part_bytes(g) if down > 1 else 0, scalar=S_CORE, div=across, mod=down)
-    b.seta(B_STAGE, mult=b_part_bytes(g) if across > 1 else 0, scalar=S_CORE, mod=across)
     if g.buffers[g.job.a.buffer].segment is not Seg.WEIGHT:
         g.emitter.barrier()
         b.sync(signals=[signal(Sig.CDMA_MASK, ClusterSem.A_GO, A_SHARERS)])
+    b.seta(B_SHARERS, 1, mult=mesh.cols + 1, scalar=S_CLUSTER, mod=mesh.cols, shift=True)
+    b.seta(A_STAGE, mult=a_part_bytes(g) if down > 1 else 0, scalar=S_CORE, div=across, mod=down)
+    b.seta(B_STAGE, mult=b_part_bytes(g) if across > 1 else 0, scalar=S_CORE, mod=across)
 
 
 def a_part_bytes(g: GemmState) -> int:

@@ -4,84 +4,22 @@ In:  sizes, element bytes, chip.   Out: `GemmMap` with its estimated cycles and 
 Raises: CapacityError if not even the smallest block fits L1.
 
 A core computes blocks of `bm` rows; of a block, strips of `sn` columns; along K, panels of `kp`. A panel of A stays in L1 while the
-block's strips of B pass by; every strip has a slot of the accumulators. The estimate is the largest of array time, main-memory time and
-L1-port time, plus the fill before the first product and the drain after the last.
+block's strips of B pass by; every strip has a slot of the accumulators. `gemm_cost` estimates each candidate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
 from athena.chip import Chip
 from athena.errors import CapacityError
-from athena.isa.cycles import ceil_div, matmul_cycles
+from athena.isa.cycles import ceil_div
+from compiler.lowering.gemm_cost import GemmMap, GemmShape, estimate
 
 BLOCK_ROWS_LIMIT = 256
 PITCH_ALIGN = 32
-HBM_EFFICIENCY = 0.9
 STRIPS_LIMIT = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GemmShape:
-    """One multiply [m, k] × [k, n], with the bytes that pass per element of the result in the epilogue."""
-
-    m: int
-    n: int
-    k: int
-    a_bytes: int
-    b_bytes: int
-    out_bytes: int
-    operand_bytes: int  # of full epilogue operands, per element
-    row_bytes: int  # of row operands, per column
-    temp_tiles: int
-    rate: str
-    batch: int = 1
-    staging: bool = False  # B is a constant, so that it may be fetched ahead
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GemmMap:
-    """The chosen cut. `grid` is cores along M × along N; chunks let products start on part of a panel."""
-
-    grid: tuple[int, int]
-    bm: int
-    sn: int
-    panels: tuple[int, ...]
-    strips: int  # in a block
-    row_blocks: int  # of a core
-    col_blocks: int
-    first_chunks: tuple[int, ...]  # depths that cut the first panel while it arrives
-    chunks: tuple[int, ...]  # depths that cut every other strip
-    together: int  # strips that advance together in the first panel
-    weights_first: bool
-    a_slots: int
-    acc_slots: int
-    l1_bytes: int
-    cycles: float
-    bound: str
-    cluster: tuple[int, int] | None = (
-        None  # cores of a cluster along M × along N, where operands pass through L2
-    )
-
-    @property
-    def kp(self) -> int:
-        """Depth of the deepest panel."""
-        return max(self.panels)
-
-    def describe(self) -> str:
-        """One line for `--explain`."""
-        via = (
-            f" through L2, clusters of {self.cluster[0]}x{self.cluster[1]} cores"
-            if self.cluster
-            else ""
-        )
-        return (
-            f"grid {self.grid[0]}x{self.grid[1]} cores{via}, blocks {self.bm} rows x {self.strips} strips of {self.sn}, "
-            f"{len(self.panels)} K panels of {self.kp}, {self.row_blocks}x{self.col_blocks} blocks a core, "
-            f"~{self.cycles:,.0f} cycles, bound by {self.bound}"
-        )
 
 
 def choose_gemm(shape: GemmShape, chip: Chip) -> GemmMap:
@@ -128,6 +66,8 @@ def _staged_candidates(shape: GemmShape, chip: Chip) -> Iterator[GemmMap]:
             rows = ceil_div(shape.m, grid[0])
             top = min(BLOCK_ROWS_LIMIT, chip.acc_region_bytes // (sn * 4))
             bm = ceil_div(rows, ceil_div(rows, top))
+            if bm < chip.core.matrix.rows:
+                continue  # so few rows that there is nothing to share
             for budget in (chip.core.l1_bytes // 2, chip.core.l1_bytes):
                 found = _fit(shape, chip, grid, bm, sn, budget, cluster)
                 if found is not None:
@@ -187,23 +127,11 @@ def _fit(
         return None
     depths = tuple(min(kp, shape.k - i * kp) for i in range(panels))
     blocks = row_blocks * col_blocks
-    first_chunks = _growing(depths[0], matrix.rows) if blocks == 1 else (depths[0],)
+    first_chunks = _growing(depths[0], matrix.rows) if blocks == 1 else _two(depths[0], matrix.rows)
     skinny = bm < matrix.rows
     chunks = _even(kp, matrix.rows) if skinny else (kp,)
     acc_slots = max(2, strips)
-    cycles, bound = _estimate(
-        shape,
-        chip,
-        grid,
-        bm,
-        sn,
-        depths,
-        row_blocks,
-        col_blocks * strips,
-        col_blocks,
-        cluster is not None,
-    )
-    return GemmMap(
+    mapping = GemmMap(
         grid=grid,
         bm=bm,
         sn=sn,
@@ -215,13 +143,14 @@ def _fit(
         chunks=chunks,
         together=2 if strips > 2 and blocks == 1 and not skinny else 1,
         weights_first=bm < sn,
+        split_last=panels == 1 and blocks == 1 and not shape.operands and bm >= 2 * matrix.rows,
         a_slots=a_slots,
         acc_slots=acc_slots,
         l1_bytes=need,
-        cycles=cycles,
-        bound=bound,
         cluster=cluster,
     )
+    cycles, bound = estimate(shape, chip, mapping)
+    return replace(mapping, cycles=cycles, bound=bound)
 
 
 def _growing(depth: int, rows: int) -> tuple[int, ...]:
@@ -232,9 +161,14 @@ def _growing(depth: int, rows: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
+def _two(depth: int, rows: int) -> tuple[int, ...]:
+    """A short first chunk, so that the array starts early."""
+    return (8 * rows, depth - 8 * rows) if depth > 16 * rows else (depth,)
+
+
 def _even(depth: int, rows: int) -> tuple[int, ...]:
     """Up to four equal chunks: where memory is the bound, the array should end soon after the last byte."""
-    size = ceil_div(ceil_div(depth, 4), rows) * rows
+    size = ceil_div(max(4 * rows, ceil_div(depth, 4)), rows) * rows
     return (size,) * ceil_div(depth, size)
 
 
@@ -257,49 +191,3 @@ def _panel_bytes(shape: GemmShape, bm: int, sn: int, kp: int, a_slots: int) -> i
     by_rows = kp * (ceil_div(sn * shape.b_bytes, PITCH_ALIGN) * PITCH_ALIGN)
     by_cols = sn * (ceil_div(kp * shape.b_bytes, PITCH_ALIGN) * PITCH_ALIGN)
     return a_slots * a + 2 * (max(by_rows, by_cols) + sn * 4 + 128)
-
-
-def _estimate(
-    shape: GemmShape,
-    chip: Chip,
-    grid: tuple[int, int],
-    bm: int,
-    sn: int,
-    panels: tuple[int, ...],
-    row_blocks: int,
-    strips: int,
-    col_blocks: int,
-    staged: bool,  # noqa: FBT001
-) -> tuple[float, str]:  # noqa: PLR0913
-    matrix, core = chip.core.matrix, chip.core
-    rate = matrix.rate[shape.rate]  # type: ignore[index]
-    word = sum(
-        matmul_cycles(bm, sn, k, matrix.rows, matrix.cols, rate, matrix.mac_latency_cycles)
-        for k in panels
-    )
-    array = float(row_blocks * strips * word)
-    cores = grid[0] * grid[1]
-    a_core = row_blocks * bm * shape.k * shape.a_bytes * (1 if len(panels) == 1 else col_blocks)
-    b_core = row_blocks * shape.k * strips * sn * shape.b_bytes
-    io_core = row_blocks * bm * strips * sn * (shape.operand_bytes + shape.out_bytes)
-    per_core = a_core + b_core + io_core
-    traffic = cores * per_core
-    if staged:
-        traffic = cores * io_core + a_core * grid[0] + b_core * grid[1]
-    memory = traffic / (chip.hbm_bytes_per_cycle * HBM_EFFICIENCY)
-    port = per_core / core.load_bytes_per_cycle
-    vector = (
-        row_blocks * strips * (core.vector.startup_cycles + bm * ceil_div(sn, core.vector.lanes))
-    )
-    sharers = (grid[0] * bm + grid[1] * sn) if staged else (bm + sn) * cores
-    first = (
-        sharers * min(panels[0], 256) * shape.a_bytes / (chip.hbm_bytes_per_cycle * HBM_EFFICIENCY)
-    )
-    if len(panels) == 1 and col_blocks == 1:  # the first strip waits for all of A
-        fill = sharers * panels[0] * shape.a_bytes / (chip.hbm_bytes_per_cycle * HBM_EFFICIENCY)
-        first = max(first, fill - array / max(strips, 1))
-    last = bm * sn * shape.out_bytes * cores / (chip.hbm_bytes_per_cycle * HBM_EFFICIENCY)
-    parts = {"array": array, "memory": memory, "L1 port": port, "vector": float(vector)}
-    bound = max(parts, key=lambda name: parts[name])
-    latency = (3.0 if staged else 2.0) * chip.hbm.latency_cycles
-    return (parts[bound] + first + last) * shape.batch + latency, bound

@@ -14,7 +14,8 @@ from athena.isa.cycles import ceil_div
 from athena.isa.fields import S_CLUSTER, S_CORE, Dt, Kind, Queue, Seg
 from compiler.lowering.emitter import Arena, Emitter, Lane, Stage
 from compiler.lowering.gemm import GemmJob
-from compiler.lowering.gemm_map import PITCH_ALIGN, GemmMap, l2_slot_bytes
+from compiler.lowering.gemm_cost import GemmMap
+from compiler.lowering.gemm_map import PITCH_ALIGN, l2_slot_bytes
 from compiler.lowering.nest import COL_INDEX, FIRST_PATTERN, ROW_INDEX, Split, Spot
 from compiler.lowering.plan import Buffer
 from compiler.lowering.tiles import Tile, kind_of, make_tile, pitch_of
@@ -33,6 +34,18 @@ class Place:
 
     outer: tuple[int, ...]
     half: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Rows [row, row + rows) of a strip, and the accumulator slot that takes them."""
+
+    strip: int
+    row: int
+    rows: int
+    slot: int
+    first: bool = True  # the piece that takes the strip of B
+    last: bool = True  # the piece that gives it back
 
 
 @dataclass(slots=True)
@@ -125,16 +138,27 @@ class GemmState:
         """L1 address of the panel of A in use."""
         return self.a_slots[self.counts["a"] % self.map.a_slots]
 
-    def accumulator(self, block: int, strip: int) -> Operand:
-        """The accumulator slot of a strip: consecutive strips lie in different regions."""
-        m, chip = self.map, self.emitter.chip
-        number = (block * m.strips + strip) % m.acc_slots
-        at = number % chip.core.acc_regions * chip.acc_region_bytes
-        return Operand(Seg.ACC, at, m.sn * 4, self.job.acc_dt)
+    def pieces(self, block: int, strip: int) -> tuple[Piece, ...]:
+        """A strip as one piece, or the very last as two."""
+        m = self.map
+        slot = block * m.strips + strip
+        if not (m.split_last and strip == m.strips - 1):
+            return (Piece(strip, 0, m.bm, slot),)
+        top = m.bm // 2
+        return Piece(strip, 0, top, slot, last=False), Piece(
+            strip, top, m.bm - top, slot + 1, first=False
+        )
 
-    def spot(self, half: int, strip: int) -> Spot:
-        """The strip's tile of the result and of the epilogue's operands."""
-        return Spot(self, self.next_slot("x"), half * self.map.bm, strip * self.map.sn, ())
+    def accumulator(self, piece: Piece) -> Operand:
+        """The accumulator slot of a piece: consecutive ones lie in different regions."""
+        chip = self.emitter.chip
+        at = piece.slot % self.map.acc_slots % chip.core.acc_regions * chip.acc_region_bytes
+        return Operand(Seg.ACC, at, self.map.sn * 4, self.job.acc_dt)
+
+    def spot(self, half: int, piece: Piece) -> Spot:
+        """The piece's tile of the result and of the epilogue's operands."""
+        row = half * self.map.bm + piece.row
+        return Spot(self, self.next_slot("x"), row, piece.strip * self.map.sn, ())
 
     def l2_slot(self, ring: str, use: int) -> int:
         """L2 address of the slot that the ring's use number `use` of this op takes."""
@@ -214,9 +238,9 @@ class GemmState:
 
     # --- clips
 
-    def rows_left(self, half: int) -> Clip:
+    def rows_left(self, half: int, row: int = 0) -> Clip:
         """Clip of a row count; as clip of a count of 1 it says whether the core has rows at all."""
-        return Clip(self.job.shape.m - half * self.map.bm, ROW_INDEX)
+        return Clip(self.job.shape.m - half * self.map.bm - row, ROW_INDEX)
 
     def cols_left(self, strip: int, scale: int) -> Clip:
         """Clip of columns in units of `scale` bytes (1: elements)."""
