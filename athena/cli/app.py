@@ -11,7 +11,18 @@ from typing import Annotated, Any
 
 import typer
 
-from athena.cli.commands import check, chips, execute, look, ops, quickstart, rtl, show, simulate
+from athena.cli.commands import (
+    check,
+    chips,
+    execute,
+    look,
+    models,
+    ops,
+    quickstart,
+    rtl,
+    show,
+    simulate,
+)
 from athena.cli.commands import compile as compiling
 from athena.cli.commands import verify as verifying
 from athena.errors import UsageError, printable
@@ -54,6 +65,7 @@ app.command("simulate")(simulate.simulate)
 app.command("report")(show.report)
 app.command("view")(show.view)
 app.add_typer(chips.app, name="chips")
+app.add_typer(models.app, name="models")
 app.command("ops")(ops.ops)
 app.command("check")(check.check)
 app.add_typer(rtl.app, name="rtl")

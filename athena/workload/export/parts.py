@@ -1,4 +1,4 @@
-"""The graph builder and the transformer parts that benchmarks.models puts together.
+"""The graph builder and the transformer parts that models are put together from.
 
 In:  names of values, weights' names and sizes.
 Out: names of values; the Builder holds nodes and initialisers and makes the onnx.ModelProto.
@@ -11,6 +11,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -63,22 +64,21 @@ class Builder:
         self.nodes.append(helper.make_node("Identity", [value], [name], name=f"output/{name}"))
         self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
-    def op(self, kind: str, *inputs: str, **attributes: object) -> str:
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Append a node with one output."""
         return self.split(kind, 1, *inputs, **attributes)[0]
 
-    def split(self, kind: str, count: int, *inputs: str, **attributes: object) -> tuple[str, ...]:
+    def split(self, kind: str, count: int, *inputs: str, **attributes: Any) -> tuple[str, ...]:
         """Append a node with `count` outputs."""
         name = f"{kind}_{len(self.nodes)}"
         outputs = [f"{name}_output_{n}" for n in range(count)]
         self.nodes.append(helper.make_node(kind, inputs, outputs, name=name, **attributes))
         return tuple(outputs)
 
-    def constant(self, value: NDArray[np.generic] | Sequence[int] | float) -> str:
+    def constant(self, value: NDArray[Any] | np.generic | Sequence[int] | float) -> str:
         """Return an initialiser with data: fp32 for a float, int64 for a list, else as given."""
-        if isinstance(value, float):
-            value = np.float32(value)
-        array = np.asarray(value)
+        plain = isinstance(value, float) and not isinstance(value, np.generic)
+        array = np.asarray(np.float32(value) if plain else value)  # type: ignore[arg-type]
         label = array.tolist() if array.size <= 4 else f"{zlib.crc32(array.tobytes()):08x}"
         name = f"constant_{array.dtype}_{array.ndim}d_{label}"
         self.tensors.setdefault(name, numpy_helper.from_array(array, name))
@@ -105,7 +105,7 @@ class Builder:
             self.nodes, name, self.inputs, self.outputs, list(self.tensors.values())
         )
         opsets = [helper.make_opsetid("", OPSET)]
-        model = helper.make_model(graph, producer_name="benchmarks", opset_imports=opsets)
+        model = helper.make_model(graph, producer_name="athena", opset_imports=opsets)
         model.ir_version = IR_VERSION
         if self.weightless:
             helper.set_model_props(model, {"weightless": "1"})

@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto
 
-from benchmarks import models
-from benchmarks.model_parts import Sizes
+from athena.workload.export import models
+from athena.workload.export.parts import Sizes
 
 SMALL = Sizes(layers=2, hidden=64, heads=4, kv_heads=4, ffn=256, vocab=100, positions=32)
 LLAMA = replace(SMALL, kv_heads=2, theta=10000.0)

@@ -1,4 +1,4 @@
-"""Make benchmark models of real shapes with onnx alone: BERT, GPT-2, Llama-3, GEMM, attention.
+"""Make models of real shapes with onnx alone: BERT, GPT-2, Llama-3, GEMM, attention.
 
 In:  a preset's name, options (layers, sizes, seed, weightless).
 Out: an onnx.ModelProto (fp32, opset 17, batch and sequence symbolic), nodes as torch writes them.
@@ -7,26 +7,20 @@ Raises: ValueError for an unknown preset, a wrong number of sizes, or a file abo
 Weights are seeded noise of the scale trained ones have (1/sqrt(inputs); projections back into the
 residual stream smaller by sqrt(2 layers)), so activations neither vanish nor explode.  A weightless
 model has initialisers with dims and type but no data, and says so in its metadata (weightless = 1).
-
-    python -m benchmarks.models bert-base -o bert.onnx
-    python -m benchmarks.models llama3-8b-layer-kv --weightless -o layer.onnx
-    python -m benchmarks.models matmul --sizes 512 4096 4096 -o gemm.onnx
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import onnx
 from onnx import TensorProto
 
-from benchmarks import model_parts as part
-from benchmarks.model_parts import Builder, Sizes
+from athena.workload.export import parts as part
+from athena.workload.export.parts import Builder, Sizes
 
 BERT_BASE = Sizes(
     layers=12, hidden=768, heads=12, kv_heads=12, ffn=3072, vocab=30522, positions=512
@@ -102,7 +96,7 @@ def llama(b: Builder, sizes: Sizes, *, cached: bool) -> None:
     `hidden_states`: neither final norm nor head.
     """
     total = "past + seq" if cached else "seq"
-    kv_shape = ["batch", sizes.kv_heads, "past", sizes.head_dim]
+    kv_shape: list[int | str] = ["batch", sizes.kv_heads, "past", sizes.head_dim]
     if sizes.vocab:
         ids = b.input("input_ids", ["batch", "seq"], TensorProto.INT64)
         x = b.op("Gather", b.weight("llama.token.weight", (sizes.vocab, sizes.hidden), 0.5), ids)
@@ -211,6 +205,11 @@ def build_transformer(
     return builder.model("transformer")
 
 
+def preset_names() -> tuple[str, ...]:
+    """Names that `build_preset` takes."""
+    return (*TRANSFORMERS, *KERNELS)
+
+
 def build_preset(
     name: str,
     *,
@@ -241,28 +240,3 @@ def build_preset(
     builder = Builder(seed=seed, weightless=weightless)
     kernel(builder, *chosen)
     return builder.model(name)
-
-
-def main() -> None:
-    """Write the preset named on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("preset", choices=(*TRANSFORMERS, *KERNELS))
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--layers", type=int, help="depth of a transformer")
-    parser.add_argument(
-        "--sizes", type=int, nargs=3, help="matmul: rows inner columns; attention: heads seq dim"
-    )
-    parser.add_argument("--weightless", action="store_true", help="initialisers without data")
-    parser.add_argument("--seed", type=int, default=0)
-    options = vars(parser.parse_args())
-    output = options.pop("output")
-    try:
-        model = build_preset(options.pop("preset"), **options)
-    except ValueError as error:
-        parser.error(str(error))
-    output.write_bytes(model.SerializeToString())
-    print(f"{output}: {len(model.graph.node)} nodes, {output.stat().st_size} bytes")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,1 @@
+"""Workloads: models of real shapes to simulate."""
