@@ -291,8 +291,8 @@ class RopeAttrs(Attrs):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizeAttrs(Attrs):
-    """Quantize: saturate(round_half_even(x/scale) + zero_point) to the output's dtype; Dequantize:
-    (x − zero_point)·scale.
+    """Quantize: saturate(round_half_even(x·float32(1/scale)) + zero_point) to the output's dtype;
+    Dequantize: (x − zero_point)·scale.
 
     One scale and zero point, or one per index of `axis` (not negative).
     """

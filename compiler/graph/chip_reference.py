@@ -9,7 +9,8 @@ Rounding points: floats are float32 inside a node and are rounded once, to the o
 (bf16 to nearest even). Attention on BF16 values: scores in float32; the unnormalised P = exp(S −
 max S) is rounded to bf16 before P·V, its row sum is taken in float32 of the unrounded P, the
 quotient is rounded to the output's dtype. int8 Gemm: exact integer sum, converted to float32,
-times float32 a_scale·w_scale.
+times float32 a_scale·w_scale. Quantize multiplies by float32(1/scale), as the vector unit does, so
+that its codes are the chip's to the bit (a division may differ by one code at ties).
 """
 
 from __future__ import annotations
@@ -227,7 +228,7 @@ def _quantize(attrs: Attrs, arrays: _Inputs, output: Value) -> Array:
     quantize = cast(QuantizeAttrs, attrs)
     x = _f32(_need(arrays, 0))
     limits = np.iinfo(output.dtype.numpy)
-    q = np.rint(x / _along(quantize.scale, quantize.axis, x.ndim))
+    q = np.rint(x * (_F32(1.0) / _along(quantize.scale, quantize.axis, x.ndim)))
     q = q + _along(quantize.zero_point, quantize.axis, x.ndim)
     return np.clip(q, limits.min, limits.max)
 
