@@ -34,8 +34,11 @@ REMOTE = GROUP_SLOTS  # column of a version that names the version of what is kn
 # Columns of `runs`: first word, section.
 R_WORD, R_SECTION = range(2)
 # Columns of `dyn` [queues, …]: run, number of the repeat, done, unit words issued, own words known
-# to be complete, version of the clock, clock changed since that version, version of other groups.
-D_RUN, D_REPEAT, D_DONE, D_POS, D_KNOWN, D_VERSION, D_DIRTY, D_REMOTE, DYN_COLUMNS = range(9)
+# to be complete, version of the clock, clock changed since that version, version of other groups,
+# that version if no clock refers to it yet and it may be changed in place.
+D_RUN, D_REPEAT, D_DONE, D_POS, D_KNOWN, D_VERSION, D_DIRTY, D_REMOTE, D_FRESH, DYN_COLUMNS = range(
+    10
+)
 # Columns of a record.
 (
     T_QUEUE, T_WORD, T_SECTION, T_REPEAT, T_POS, T_VERSION, T_KNOWN, T_COUNT, T_ADDRESS, T_MASK,
@@ -220,8 +223,21 @@ def run(
 
 
 @njit(cache=True)
+def _own_row(x, made, remote, dyn):
+    """Make the row of other groups that queue x knows its own to change; gives the rows made."""
+    mine = dyn[x, D_REMOTE]
+    dyn[x, D_DIRTY] = 1
+    if dyn[x, D_FRESH] == mine and mine != 0:
+        return made
+    remote[made, :] = remote[mine]
+    dyn[x, D_REMOTE] = made
+    dyn[x, D_FRESH] = made
+    return made + 1
+
+
+@njit(cache=True)
 def _merge(x, wanted, made, info, clocks, remote, dyn):
-    """Queue x adds version `wanted` of other groups to what it knows; gives the versions made."""
+    """Queue x adds row `wanted` of other groups to what it knows; gives the rows made."""
     mine = dyn[x, D_REMOTE]
     if wanted == mine or wanted == 0:
         return made
@@ -234,12 +250,13 @@ def _merge(x, wanted, made, info, clocks, remote, dyn):
     if not more:
         return made
     if less:
+        made = _own_row(x, made, remote, dyn)
+        mine = dyn[x, D_REMOTE]
         for q in range(remote.shape[1]):
-            remote[made, q] = max(remote[wanted, q], remote[mine, q])
-        wanted = made
-        made += 1
-    dyn[x, D_REMOTE] = wanted
-    dyn[x, D_DIRTY] = 1
+            remote[mine, q] = max(remote[wanted, q], remote[mine, q])
+    else:
+        dyn[x, D_REMOTE] = wanted
+        dyn[x, D_DIRTY] = 1
     for q in range(info[x, I_GROUP], info[x, I_GROUP_END]):
         slot = info[q, I_SLOT]
         clocks[x, slot] = max(clocks[x, slot], remote[wanted, q])
@@ -248,32 +265,20 @@ def _merge(x, wanted, made, info, clocks, remote, dyn):
 
 @njit(cache=True)
 def _join(x, producer, version, own, made, info, clocks, versions, remote, dyn):
-    """Queue x learns what a signal carries; gives the number of versions of other groups."""
-    if info[producer, I_GROUP] == info[x, I_GROUP]:
-        for slot in range(GROUP_SLOTS):
-            known = versions[version, slot]
-            if slot == info[producer, I_SLOT]:
-                known = max(known, own)
-            if known > clocks[x, slot]:
-                clocks[x, slot] = known
-                dyn[x, D_DIRTY] = 1
-        made = _merge(x, versions[version, REMOTE], made, info, clocks, remote, dyn)
-    else:
-        # What the producer knows of its own group is news of another group here.
-        new, extra = False, made
-        remote[extra, :] = remote[versions[version, REMOTE]]
-        for q in range(info[producer, I_GROUP], info[producer, I_GROUP_END]):
-            known = versions[version, info[q, I_SLOT]]
-            if q == producer:
-                known = max(known, own)
-            if known > remote[extra, q]:
-                remote[extra, q] = known
-                new = True
-        if new:
-            made += 1
-        else:
-            extra = versions[version, REMOTE]
-        made = _merge(x, extra, made, info, clocks, remote, dyn)
+    """Queue x learns what a signal carries; gives the number of rows of other groups."""
+    made = _merge(x, versions[version, REMOTE], made, info, clocks, remote, dyn)
+    same = info[producer, I_GROUP] == info[x, I_GROUP]
+    for q in range(info[producer, I_GROUP], info[producer, I_GROUP_END]):
+        slot = info[q, I_SLOT]
+        known = versions[version, slot]
+        if q == producer:
+            known = max(known, own)
+        if same and known > clocks[x, slot]:
+            clocks[x, slot] = known
+            dyn[x, D_DIRTY] = 1
+        elif not same and known > remote[dyn[x, D_REMOTE], q]:
+            made = _own_row(x, made, remote, dyn)
+            remote[dyn[x, D_REMOTE], q] = known
     dyn[x, D_KNOWN] = max(dyn[x, D_KNOWN], clocks[x, info[x, I_SLOT]])
     return made
 
@@ -368,6 +373,7 @@ def trace(
                 versions[made, REMOTE] = dyn[x, D_REMOTE]
                 dyn[x, D_VERSION] = made
                 dyn[x, D_DIRTY] = 0
+                dyn[x, D_FRESH] = 0
                 made += 1
             own = dyn[x, D_KNOWN]
             if unit:
