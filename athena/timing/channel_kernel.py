@@ -39,6 +39,7 @@ from athena.timing.layout import (
     CH_SIZE,
     CH_WRITTEN,
     CHANNELS_AT,
+    DYNAMIC,
     E_BYTES,
     E_FINISH,
     E_SIZE,
@@ -51,9 +52,11 @@ from athena.timing.layout import (
     M_ROWS,
     M_STRIDE,
     M_TABLE,
+    NUMBER,
     RATE_SHIFT,
     WRITE_BATCH_BYTES,
 )
+
 
 # Odd multiplier that stands for the row numbers of a COPYX, which timing does not know.
 SPREAD = 0x9E3779B1
@@ -202,6 +205,7 @@ def _scattered(m, pieces, piece, size, arrive, write):
 def channels(m, p, pos, size, arrive, write):
     """Book the HBM side of bytes [pos, pos + size) of the queue's transfer."""
     row, rows, table = m[p + M_ROW], m[p + M_ROWS], m[p + M_TABLE]
+    salt = m[p + NUMBER] * 7919 + m[p + DYNAMIC] * 104729  # other rows in every queue and word
     pieces = (pos + size - 1) // row - pos // row + 1
     chunks = 1 + row // m[C_INTERLEAVE]
     if pieces > 1 and pieces * chunks > 2 * m[C_CHANNELS]:
@@ -211,7 +215,7 @@ def channels(m, p, pos, size, arrive, write):
         number, offset = pos // row, pos % row
         part = min(size, row - offset)
         if table > 0:
-            at = m[p + M_ADDR] + number * SPREAD % table * m[p + M_PITCH] + offset
+            at = m[p + M_ADDR] + (number + salt) * SPREAD % table * m[p + M_PITCH] + offset
         else:
             at = (
                 m[p + M_ADDR]

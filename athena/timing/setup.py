@@ -323,7 +323,7 @@ def _nodes(words: Array, runs: Array) -> tuple[Array, Array]:
     """The node table, a last row for words of no node, and room for the interval of every repeat of
     every node.
     """
-    count = int(words[:, at.W_NODE_ROW].max()) + 1
+    count = max(int(words[:, at.W_NODE].max()) + 1, int(words[:, at.W_NODE_ROW].max())) + 1
     repeats = np.ones(count, np.int64)
     for start, size, repeat, *_ in {tuple(row) for row in runs[:, :3].tolist()}:
         used = np.unique(words[start : start + size, at.W_NODE_ROW])
@@ -356,13 +356,12 @@ def _semaphores(program: Program, chip: Chip) -> Array:
     return sems.reshape(-1, at.S_SIZE)
 
 
-def _waited(words: Array, run: Array) -> frozenset[int]:
-    """Semaphores that the words of a run wait for."""
-    stream = words[run[at.RUN_WORD0] : run[at.RUN_WORD0] + run[at.RUN_WORDS]]
+def _waited(words: Array) -> frozenset[int]:
+    """Semaphores that a stream waits for."""
     sems: set[int] = set()
     for column in (WAIT0, WAIT1):
-        sems.update((stream[stream[:, column + 1] > 0, column] & 31).tolist())
-    sync = stream[stream[:, OP] == Op.SYNC]
+        sems.update((words[words[:, column + 1] > 0, column] & 31).tolist())
+    sync = words[words[:, OP] == Op.SYNC]
     for column in (P0, P1):
         sems.update((sync[(sync[:, column] >> 8 & 255) > 0, column] & 31).tolist())
     return frozenset(sems)
@@ -373,17 +372,19 @@ def _consumers(
 ) -> Array:
     """The number of the one queue that waits for each semaphore, -1 for none."""
     consumers = np.full(len(sems), -1, np.int64)
-    waited = {number: _waited(words, runs[number]) for number in range(len(runs))}
+    places = {(int(run[at.RUN_WORD0]), int(run[at.RUN_WORDS])) for run in runs}
+    by_place = {place: _waited(words[place[0] : sum(place)]) for place in places}
+    waited = [by_place[int(run[at.RUN_WORD0]), int(run[at.RUN_WORDS])] for run in runs]
     for x in range(len(q)):
-        for number in order[q[x, at.RUN] : q[x, at.RUN_END]]:
-            for sem in waited[int(number)]:
-                target = int(q[x, at.SEMS]) + sem
-                other = int(consumers[target])
-                if other >= 0 and other != x:
-                    names = table.names()
-                    raise ProgramError(
-                        f"semaphore {sem} has two consumers, {names[other]} and {names[x]}",
-                        where=names[x],
-                    )
-                consumers[target] = x
+        numbers = set(order[q[x, at.RUN] : q[x, at.RUN_END]].tolist())
+        for sem in frozenset[int]().union(*(waited[number] for number in numbers)):
+            target = int(q[x, at.SEMS]) + sem
+            if consumers[target] >= 0:
+                names = table.names()
+                raise ProgramError(
+                    f"semaphore {sem} has two consumers, {names[consumers[target]]} and {names[x]}",
+                    where=names[x],
+                    hint="let one queue wait for it",
+                )
+            consumers[target] = x
     return consumers
