@@ -367,8 +367,7 @@ class StreamBuilder:
         self._nodes.append(self.node)
         return word
 
-    @staticmethod
-    def _operands(word: np.void, **operands: Operand | None) -> None:
+    def _operands(self, word: np.void, **operands: Operand | None) -> None:
         for name, operand in operands.items():
             if operand is None:
                 continue

@@ -242,6 +242,7 @@ def _node_json(node: NodeInfo) -> dict[str, Any]:
         "dtype": node.dtype,
         "detail": node.detail,
         "mapping": node.mapping,
+        "repeat": int(node.repeat),
     }
 
 
@@ -257,6 +258,7 @@ def _node(item: Item) -> NodeInfo:
         dtype=got["dtype"].text(),
         detail=got["detail"].text(),
         mapping=got["mapping"].text(),
+        repeat=got["repeat"].integer(1, 1 << 32),
     )
 
 

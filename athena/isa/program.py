@@ -93,7 +93,8 @@ class NodeInfo:
     compute themselves.
 
     `flops` by kind: matmul, attention, attention_full, elementwise, norm, softmax (1 MAC = 2).
-    `place` is chip, folded or host.
+    `place` is chip, folded or host. `repeat` nodes of identical blocks may share one entry: the name
+    is the first one's, `sources` lists those of all of them, figures are their sums.
     """
 
     name: str
@@ -105,6 +106,7 @@ class NodeInfo:
     dtype: str = ""
     detail: str = ""
     mapping: str = ""
+    repeat: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,10 +18,11 @@ from enum import IntEnum
 
 from athena.chip import Chip
 from athena.errors import CapacityError
-from athena.isa.builder import Clip, Operand, StreamBuilder, Vec, Wait, self_sem
+from athena.isa.builder import Clip, Operand, Vec, Wait, self_sem
 from athena.isa.cycles import ceil_div
 from athena.isa.fields import LOOP_DEPTH, Dt, Queue, Seg, Sig, signal
 from athena.isa.program import QueueRun
+from compiler.lowering.wide import WideBuilder
 
 BIG_INDEX = 1 << 30
 DONE_LAG = 48
@@ -137,34 +138,36 @@ class Emitter:
     """Builders of the four core queues and the two cluster queues."""
 
     chip: Chip
-    streams: dict[Lane, StreamBuilder] = field(
-        default_factory=lambda: {lane: StreamBuilder() for lane in (*Queue, *Stage)}
+    streams: dict[Lane, WideBuilder] = field(
+        default_factory=lambda: {lane: WideBuilder() for lane in (*Queue, *Stage)}
     )
     staged: dict[str, int] = field(default_factory=lambda: {"a": 0, "b": 0})  # L2 slots used so far
     marks: list[OpMark] = field(default_factory=list)
+    cuts: list[dict[Lane, int]] = field(default_factory=list)
     _cursor: int = 0
     _past: list[_Past] = field(default_factory=list)
     _done: list[dict[Queue, int]] = field(default_factory=list)
     _waited: int = -1
-    _barrier_pending: bool = False
+    _parity: int = 0  # of the next op's barrier
+    _pending: list[int] = field(default_factory=list)  # barriers that LOAD has not waited for
 
     @property
-    def load(self) -> StreamBuilder:
+    def load(self) -> WideBuilder:
         """The LOAD stream."""
         return self.streams[Queue.LOAD]
 
     @property
-    def store(self) -> StreamBuilder:
+    def store(self) -> WideBuilder:
         """The STORE stream."""
         return self.streams[Queue.STORE]
 
     @property
-    def matrix(self) -> StreamBuilder:
+    def matrix(self) -> WideBuilder:
         """The MATRIX stream."""
         return self.streams[Queue.MATRIX]
 
     @property
-    def vector(self) -> StreamBuilder:
+    def vector(self) -> WideBuilder:
         """The VECTOR stream."""
         return self.streams[Queue.VECTOR]
 
@@ -194,6 +197,16 @@ class Emitter:
         self._past.append(_Past(index, lo, hi))
         self._done.append({})
         return Arena(lo, size, bank)
+
+    def align(self) -> None:
+        """A repeat of a block of ops begins here (or the last one ended): bring what carries over into the same state each time.
+
+        An odd number of ops leaves the barrier's parity turned; an empty barrier, waited for together with the last op's, turns it back.
+        """
+        self._cursor = 0
+        if self._parity:
+            self._close_op([])
+        self.cuts.append({q: len(b) for q, b in self.streams.items()})
 
     def loop(
         self, queue: Lane, count: int, steps: tuple[tuple[int, int], ...], body: Callable[[], None],
@@ -231,15 +244,13 @@ class Emitter:
 
     def barrier(self) -> None:
         """LOAD waits until every core has finished the op before (nothing before the first)."""
-        if self._barrier_pending:
-            number = len(self._done) - 2
-            self.load.sync(waits=[Wait(self._barrier_sem(number), self.chip.cores)])
-            self._barrier_pending = False
+        if self._pending:
+            self.load.sync(waits=[Wait(sem, self.chip.cores) for sem in self._pending])
+            self._pending = []
 
     def finish(self, *, matrix: bool, vector: bool = True) -> None:
         """End the op: DONE of the queues it used, then the barrier's signal from STORE."""
-        if self._barrier_pending:
-            self.barrier()
+        self.barrier()
         done = self._done[-1]
         if matrix:
             self.matrix_signal(Sem.DONE_MATRIX)
@@ -247,17 +258,21 @@ class Emitter:
         if vector:
             self.vector_signal(Sem.DONE_VECTOR)
             done[Queue.VECTOR] = 1
-        number = len(self._done) - 1
-        # an empty copy completes after the stores before it: its signals close the op
-        here = Operand(Seg.L1), Operand(Seg.ACT)
+        self._close_op([self_sem(Sem.DONE_STORE)])
+        done[Queue.STORE] = 1
+
+    def _close_op(self, signals: list[int]) -> None:
+        """An empty copy completes after the stores before it: its signals close the op."""
+        sem = Sem.BARRIER0 + self._parity
         self.store.store(
-            *here,
+            Operand(Seg.L1),
+            Operand(Seg.ACT),
             rows=0,
             row_bytes=0,
-            signals=[self_sem(Sem.DONE_STORE), signal(Sig.ALL_CORES, self._barrier_sem(number))],
+            signals=[*signals, signal(Sig.ALL_CORES, sem)],
         )
-        done[Queue.STORE] = 1
-        self._barrier_pending = True
+        self._pending.append(sem)
+        self._parity ^= 1
 
     def matrix_signal(self, *sems: int) -> None:
         """Signal when the words before on MATRIX are complete: an empty word takes its turn behind them."""
@@ -298,15 +313,8 @@ class Emitter:
 
     def barrier_final(self) -> None:
         """LOAD takes the last barrier and the outstanding DONEs, so that every counter ends as it began."""
-        number = len(self._done) - 1
-        if self._barrier_pending:
-            self.load.sync(waits=[Wait(self._barrier_sem(number), self.chip.cores)])
-            self._barrier_pending = False
-        self._wait_done(number)
-
-    @staticmethod
-    def _barrier_sem(number: int) -> int:
-        return Sem.BARRIER0 + number % 2
+        self.barrier()
+        self._wait_done(len(self._done) - 1)
 
     def _wait_done(self, target: int) -> None:
         if target <= self._waited:

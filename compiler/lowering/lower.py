@@ -16,7 +16,7 @@ from athena.chip import Chip
 from athena.chip.load import chip_hash
 from athena.errors import AthenaError
 from athena.isa.fields import Seg
-from athena.isa.program import NodeInfo, Program, Section, Stream, Tensor
+from athena.isa.program import NodeInfo, Program, Tensor
 from compiler.graph.chip_ops import Op
 from compiler.graph.flops import node_flops
 from compiler.graph.graph import Graph
@@ -24,16 +24,22 @@ from compiler.graph.types import Node
 from compiler.lowering.emitter import INITIAL_SEMS, Emitter
 from compiler.lowering.kernels import Kernel, bind
 from compiler.lowering.memory import allocate
+from compiler.lowering.period import place_repeats
 from compiler.lowering.plan import Plan, make_plan
+from compiler.lowering.repeat import fold, fold_nodes
 
 FLOP_KINDS = ("matmul", "attention", "attention_full", "elementwise", "norm", "softmax")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LowerOptions:
-    """What the program's header says of its making; `source_dtypes` are the ONNX types of inputs and outputs (numpy names)."""
+    """What the program's header says of its making; `source_dtypes` are the ONNX types of inputs and outputs (numpy names).
+
+    `fold` False writes repeated blocks out in full.
+    """
 
     precision: str
+    fold: bool = True
     source_dtypes: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
 
@@ -43,13 +49,18 @@ def lower(graph: Graph, chip: Chip, options: LowerOptions) -> Program:
     plan = make_plan(graph)
     kernels = [_bind(step_number, plan, chip) for step_number in range(len(plan.steps))]
     _drop_unused(plan, kernels)
-    sizes = allocate(plan, chip)
+    placement = place_repeats(plan, [kernel.buffers for kernel in kernels])
+    sizes = allocate(plan, chip, placement)
     emitter = Emitter(chip)
     mappings: dict[int, list[str]] = {}
-    for kernel in kernels:
+    for number, kernel in enumerate(kernels):
+        if placement.begins(number):
+            emitter.align()
         if kernel.step.out.elems == 0:
             continue
         mappings.setdefault(kernel.step.node, []).append(_emit(kernel, emitter, plan))
+    if placement.begins(len(kernels)):
+        emitter.align()
     emitter.close()
     return _program(graph, chip, options, plan, emitter, sizes, mappings)
 
@@ -94,19 +105,18 @@ def _program(
     sizes: tuple[int, ...],
     mappings: dict[int, list[str]],
 ) -> Program:  # noqa: PLR0913
-    lanes = [lane for lane in emitter.streams if len(emitter.streams[lane])]
-    streams: tuple[Stream, ...] = tuple(emitter.streams[lane].stream() for lane in lanes)
-    runs = tuple(emitter.run_of(lane, i) for i, lane in enumerate(lanes))
+    infos = [_info(graph, n, mappings.get(i, [])) for i, n in enumerate(graph.nodes)]
+    nodes, folded = fold_nodes(infos, fold(emitter, chip, repeats=options.fold))
     return Program(
         name=graph.name,
         chip=chip.name,
         chip_hash=chip_hash(chip),
         precision=options.precision,
-        streams=streams,
-        sections=(Section(name="main", runs=runs),),
+        streams=folded.streams,
+        sections=folded.sections,
         segment_bytes=sizes,
         tensors=_tensors(graph, plan, options),
-        nodes=tuple(_info(graph, n, mappings.get(i, [])) for i, n in enumerate(graph.nodes)),
+        nodes=nodes,
         constants=_constants(graph, plan, sizes),
         core_sems=dict(INITIAL_SEMS),
         cluster_sems=emitter.cluster_sems(),
@@ -156,20 +166,20 @@ def _info(graph: Graph, node: Node, mappings: list[str]) -> NodeInfo:
 
 
 def _constants(graph: Graph, plan: Plan, sizes: tuple[int, ...]) -> dict[Seg, NDArray[np.uint8]]:
-    """The image of segment WEIGHT, unless the model has no data."""
-    if any(v.weightless for v in graph.constants) or not sizes[Seg.WEIGHT]:
+    """Images of the segments that hold constants, unless the model has no data."""
+    if any(v.weightless for v in graph.constants):
         return {}
-    image = np.zeros(sizes[Seg.WEIGHT], np.uint8)
+    images = {seg: np.zeros(sizes[seg], np.uint8) for seg in (Seg.PARAM, Seg.WEIGHT) if sizes[seg]}
     for number, buffer in enumerate(plan.buffers):
-        if buffer.segment is not Seg.WEIGHT or buffer.nbytes == 0:
+        if buffer.segment not in images or buffer.nbytes == 0:
             continue
         data = plan.const_data.get(number)
         if data is None and buffer.value:
             data = _stored(graph, buffer.value)
         if data is not None:
             flat = np.ascontiguousarray(data).view(np.uint8).reshape(-1)
-            image[buffer.offset : buffer.offset + len(flat)] = flat
-    return {Seg.WEIGHT: image}
+            images[buffer.segment][buffer.offset : buffer.offset + len(flat)] = flat
+    return images
 
 
 def _stored(graph: Graph, name: str) -> NDArray[np.generic] | None:
