@@ -57,7 +57,6 @@ from athena.timing.layout import (
     WRITE_BATCH_BYTES,
 )
 
-
 # Odd multiplier that stands for the row numbers of a COPYX, which timing does not know.
 SPREAD = 0x9E3779B1
 

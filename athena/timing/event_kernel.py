@@ -1,6 +1,6 @@
 """Event heap, accounting of time, wake-ups and signals of the timing engine.
 
-In:  the engine's arrays (`athena.timing.layout`). Out: the same, changed in place.
+In:  the engine's memory (`athena.timing.layout`). Out: the same, changed in place.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls

@@ -40,7 +40,7 @@ def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
 
     def compiled(function: Callable[..., Any]) -> Any:
         dispatcher = njit(cache=True)(function)
-        file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+        file: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
         if hasattr(
             file, "_source_stamp"
         ):  # a private name; without it the cache is Numba's usual one

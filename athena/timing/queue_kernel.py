@@ -1,7 +1,6 @@
-"""One queue: fetch, loops, address registers, waits, ports, issue and completion of its words.
+"""One queue: waits, ports, words in flight and their completion.
 
-In:  the engine's arrays (`athena.timing.layout`). Out: the same, changed in place. Rules:
-     docs/explanation/timing.md.
+In:  the engine's memory (`athena.timing.layout`), words, a queue. Out: the same, changed in place.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls

@@ -25,7 +25,9 @@ SEGMENT_BYTES = 1 << 26
 
 
 def program(*sections, sems=None, cluster_sems=None, segment_bytes=SEGMENT_BYTES, **fields):
-    """A program of sections, each a list of (queue, builder[, units]) or a (repeat, list, seg_stride) tuple."""
+    """A program of sections, each a list of (queue, builder[, units]) or a (repeat, list,
+    seg_stride) tuple.
+    """
     streams, made = [], []
     for section in sections:
         repeat, entries, stride = section if isinstance(section, tuple) else (1, section, (0,) * 16)
@@ -39,9 +41,17 @@ def program(*sections, sems=None, cluster_sems=None, segment_bytes=SEGMENT_BYTES
             Section(name=f"s{len(made)}", runs=tuple(runs), repeat=repeat, seg_stride=stride)
         )
     return Program(
-        name="hand", chip="any", chip_hash="", precision="bf16", streams=tuple(streams), sections=tuple(made),
-        segment_bytes=(segment_bytes,) * 8, core_sems=sems or {}, cluster_sems=cluster_sems or {}, **fields,
-    )  # fmt: skip
+        name="hand",
+        chip="any",
+        chip_hash="",
+        precision="bf16",
+        streams=tuple(streams),
+        sections=tuple(made),
+        segment_bytes=(segment_bytes,) * 8,
+        core_sems=sems or {},
+        cluster_sems=cluster_sems or {},
+        **fields,
+    )
 
 
 @st.composite
@@ -159,10 +169,16 @@ def vector_word(draw, builder, kind):
         )
     red = draw(st.sampled_from(list(Red)))
     steps = Vec(
-        alu1=draw(st.sampled_from(list(Alu))), b=draw(side()), lut=draw(st.sampled_from(list(Lut))),
-        alu2=draw(st.sampled_from(list(Alu))), c=draw(side()), red=red, red_to=draw(local(Dt.F32)) if red else None,
-        red_keep=draw(st.booleans()), mask=Mask(lo=0, hi=4) if draw(st.booleans()) else None,
-    )  # fmt: skip
+        alu1=draw(st.sampled_from(list(Alu))),
+        b=draw(side()),
+        lut=draw(st.sampled_from(list(Lut))),
+        alu2=draw(st.sampled_from(list(Alu))),
+        c=draw(side()),
+        red=red,
+        red_to=draw(local(Dt.F32)) if red else None,
+        red_keep=draw(st.booleans()),
+        mask=Mask(lo=0, hi=4) if draw(st.booleans()) else None,
+    )
     result = None if draw(st.integers(0, 4)) == 0 else d
     return lambda **kw: builder.vec(a, result, steps, rows=rows, cols=cols, clips=used, **kw)
 
@@ -178,9 +194,11 @@ CHAIN = (Queue.LOAD, Queue.MATRIX, Queue.VECTOR, Queue.STORE)
 
 @st.composite
 def streams(draw, kind, rounds):
-    """A stream of one queue: `rounds` rounds, each taking from the queue before and giving to the queue after it in the chain.
+    """A stream of one queue: `rounds` rounds, each taking from the queue before and giving to the
+    queue after it in the chain.
 
-    Semaphore i: queue i of the chain may work on what queue i - 1 made; 8 + i: queue i - 1 has room again (credits).
+    Semaphore i: queue i of the chain may work on what queue i - 1 made; 8 + i: queue i - 1 has room
+    again (credits).
     """
     builder, place = StreamBuilder(), CHAIN.index(kind)
     waits = ([Wait(place)] if place else []) + ([Wait(9 + place)] if place < 3 else [])

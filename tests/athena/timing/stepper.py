@@ -1,7 +1,9 @@
-"""A slow model of one core with fixed-latency memory that advances cycle by cycle: the oracle for the event-driven engine.
+"""A slow model of one core with fixed-latency memory that advances cycle by cycle: the oracle for
+the event-driven engine.
 
-It shares with the engine only the word format and the closed forms of `athena.isa.cycles`. Streams are first expanded into the
-sequence of words that will be executed, registers included; then every cycle delivers, completes, frees, signals and issues.
+It shares with the engine only the word format and the closed forms of `athena.isa.cycles`. Streams
+are first expanded into the sequence of words that will be executed, registers included; then every
+cycle delivers, completes, frees, signals and issues.
 """
 
 from __future__ import annotations
@@ -62,27 +64,33 @@ def expand(words, first, end, aregs, scalars, depth, make):
         steps.append(step)
         if op is Op.SETA:
             set_areg(word, aregs, scalars)
-        if op is not Op.LOOP:
-            pc += 1
-            continue
-        body = range(pc + 1, pc + 1 + int(word["n"][1]))
-        count = clipped(word, 0, aregs, scalars)
-        registers = [int(word["p"][4]) >> 4 * k & 15 for k in range(4)]
-        entry = {r: aregs[r] for r in registers if r}
-        inner = []
-        for iteration in range(count):
-            if iteration:
-                for k, r in enumerate(registers):
-                    if r:
-                        aregs[r] = signed48(aregs[r] + int(word["p"][k]))
-            inner += expand(words, body.start, body.stop, aregs, scalars, depth + 1, make)
+        pc += 1
+        if op is Op.LOOP:
+            body = range(pc, pc + int(word["n"][1]))
+            steps += unroll(words, word, body, aregs, scalars, depth, make)
+            if depth == 0:
+                steps[-1].releases += list(body)
+            pc = body.stop
+    return steps
+
+
+def unroll(words, word, body, aregs, scalars, depth, make):
+    """The body of a loop as often as it counts.
+
+    Its registers step between iterations and are restored at the end.
+    """
+    registers = {k: int(word["p"][4]) >> 4 * k & 15 for k in range(4)}
+    registers = {k: r for k, r in registers.items() if r}
+    entry = {r: aregs[r] for r in registers.values()}
+    count, steps = clipped(word, 0, aregs, scalars), []
+    for iteration in range(count):
+        if iteration:
+            for k, r in registers.items():
+                aregs[r] = signed48(aregs[r] + int(word["p"][k]))
+        steps += expand(words, body.start, body.stop, aregs, scalars, depth + 1, make)
+    if count:
         for r, value in entry.items():
-            if count:
-                aregs[r] = value
-        steps += inner
-        if depth == 0:
-            steps[-1].releases += list(body)
-        pc = body.stop
+            aregs[r] = value
     return steps
 
 
@@ -100,8 +108,11 @@ class Demand:
         self.zero, self.latency, self.beats = False, 0, 1
         op = Op(int(step.word["op"]))
         {
-            Queue.LOAD: self.dma, Queue.STORE: self.dma, Queue.MATRIX: self.matmul, Queue.VECTOR: self.vector,
-        }[queue](op, queue)  # fmt: skip
+            Queue.LOAD: self.dma,
+            Queue.STORE: self.dma,
+            Queue.MATRIX: self.matmul,
+            Queue.VECTOR: self.vector,
+        }[queue](op, queue)
 
     def place(self, name):
         low, imm = (int(v) for v in self.word[name])
@@ -113,7 +124,9 @@ class Demand:
         return DT_BYTES[Dt(int(self.word["dt"]) >> 4 * index & 15)]
 
     def use(self, name, side, span):
-        """Reserve the ports of an operand whose bytes span `span(stride)`; returns the bank of its first byte."""
+        """Reserve the ports of an operand whose bytes span `span(stride)`; returns the bank of its
+        first byte.
+        """
         seg, low, stride = self.place(name)
         per = self.chip.l1_bank_bytes if seg is Seg.L1 else self.chip.acc_region_bytes
         size = span(stride)
@@ -220,6 +233,7 @@ class Lane:
         self.run, self.at, self.dynamic = 0, 0, 0
         self.ready, self.previous, self.last = 0, None, 0
         self.flying = []  # (complete, ports)
+        self.planned, self.demand = -1, None  # of the head, worked out once
         self.start(0)
 
     def start(self, time):
@@ -274,7 +288,9 @@ def lanes_of(program, scalars):
 
 
 def simulate_slowly(program, chip, limit=2_000_000):
-    """Trace rows (queue, dynamic index, pc, issue, complete) in order of (issue, tie order), and the last cycle."""
+    """Trace rows (queue, dynamic index, pc, issue, complete) in order of (issue, tie order), and
+    the last cycle.
+    """
     scalars = [*program.scalars, *[0] * 16][:14] + [0, 0]
     lanes = lanes_of(program, scalars)
     sems = dict.fromkeys(range(32), 0) | dict(program.core_sems)
@@ -305,25 +321,13 @@ def issue(lane, lanes, chip, sems, arriving, trace, time, scalars, base):
     if any(sems[sem] < n for sem, n in waits):
         return
     if op in CONTROL:
-        complete = time + {Op.SETA: law.SETA_CYCLES}.get(op, 1)
-        lane.head_from = complete
+        complete = lane.head_from = time + {Op.SETA: law.SETA_CYCLES}.get(op, 1)
     else:
-        dma = lane.kind in (Queue.LOAD, Queue.STORE)
-        if time < lane.ready or len(lane.flying) >= (chip.core.dma_words_in_flight if dma else 1):
+        if lane.planned != lane.dynamic:
+            lane.planned, lane.demand = lane.dynamic, Demand(chip, step, lane.kind, scalars, base)
+        complete = start_unit(lane, lanes, chip, time, lane.demand)
+        if complete is None:
             return
-        demand = Demand(chip, step, lane.kind, scalars, base)
-        others = set().union(
-            *(ports for other in lanes if other is not lane for _, ports in other.flying)
-        )
-        if demand.ports & others:
-            return
-        complete = time + demand.beats + demand.latency
-        if dma:
-            lane.ready = time + (0 if demand.zero else demand.beats)
-            complete = max(complete, lane.last)
-        lane.last = complete
-        lane.flying.append((complete, demand.ports))
-        lane.head_from = time + 1
     for sem, n in waits:
         sems[sem] -= n
     for code in signals_of(word):
@@ -337,3 +341,22 @@ def issue(lane, lanes, chip, sems, arriving, trace, time, scalars, base):
     if op is Op.END:
         lane.run += 1
         lane.start(time + 1)
+
+
+def start_unit(lane, lanes, chip, time, demand):
+    """Start the unit on a word; returns its completion, None if the unit or a port is taken."""
+    dma = lane.kind in (Queue.LOAD, Queue.STORE)
+    room = chip.core.dma_words_in_flight if dma else 1
+    if time < lane.ready or len(lane.flying) >= room:
+        return None
+    others = [ports for other in lanes if other is not lane for _, ports in other.flying]
+    if demand.ports & set().union(*others):
+        return None
+    complete = time + demand.beats + demand.latency
+    if dma:
+        lane.ready = time + (0 if demand.zero else demand.beats)
+        complete = max(complete, lane.last)
+    lane.last = complete
+    lane.flying.append((complete, demand.ports))
+    lane.head_from = time + 1
+    return complete

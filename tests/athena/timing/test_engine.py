@@ -21,7 +21,7 @@ EDGE = load_chip("athena-edge-ci")
 RANDOM = settings(
     max_examples=60, deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate)
 )  # shrinking a pair of programs takes longer than the run may
-FEW = settings(RANDOM, max_examples=20)
+FEW = settings(RANDOM, max_examples=10)
 
 
 def stream_of(*calls):
@@ -170,7 +170,11 @@ FAULTS = {
         [("load", (hbm(Seg.ACT, 0), l1(0)), {"rows": 1, "row_bytes": 64})],
         "outside",
     ),
-    "no-l2": (Queue.VECTOR, [("vec", (hbm(Seg.ACT, 0), *BLOCK[1:]), {"rows": 1, "cols": 1})], "cannot reach"),
+    "no-l2": (
+        Queue.VECTOR,
+        [("vec", (hbm(Seg.ACT, 0), *BLOCK[1:]), {"rows": 1, "cols": 1})],
+        "cannot reach",
+    ),
     "bad-dtype": (
         Queue.MATRIX,
         [("matmul", (l1(0, dt=Dt.I32), l1(0, dt=Dt.I32), acc(0)), {"m": 1, "n": 1, "k": 1})],
@@ -178,10 +182,16 @@ FAULTS = {
     ),
     "too-large": (
         Queue.MATRIX,
-        [("matmul", (l1(0, dt=Dt.BF16), l1(0, dt=Dt.BF16), acc(0)), {"m": 2**32 - 1, "n": 2**32 - 1, "k": 9})],
+        [
+            (
+                "matmul",
+                (l1(0, dt=Dt.BF16), l1(0, dt=Dt.BF16), acc(0)),
+                {"m": 2**32 - 1, "n": 2**32 - 1, "k": 9},
+            )
+        ],
         "too large",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("queue", "calls", "text"), FAULTS.values(), ids=FAULTS)

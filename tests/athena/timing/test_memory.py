@@ -166,7 +166,8 @@ def test_contended_executions_are_deterministic(case):
 
 
 def memory_of(chip):
-    """The parameters and an engine memory with this chip's channels, for calls of single kernels."""
+    """The parameters and an engine memory with this chip's channels, for calls of single kernels.
+    """
     parameters = chip_parameters(chip, trace=False)
     m = np.zeros(at.FIXED_END + 4096, np.int64)
     m[: at.C_END] = parameters
@@ -238,7 +239,9 @@ def test_l2_banks_limit_the_loads_of_a_cluster():
 
 
 def prefetch_chain(rounds, buffers):
-    """CDMA brings blocks to L2, the four cores of every cluster load them, MATRIX eats them; credits run back."""
+    """CDMA brings blocks to L2, the four cores of every cluster load them, MATRIX eats them;
+    credits run back.
+    """
     dma, load, matrix = StreamBuilder(), StreamBuilder(), StreamBuilder()
     block = 64 * 1024
     cores = signal(Sig.CORES_OF_CLUSTER, 0, 15)
@@ -265,9 +268,15 @@ def prefetch_chain(rounds, buffers):
     load.end()
     with matrix.loop(rounds):
         matrix.matmul(
-            l1(0, stride=512, dt=Dt.BF16), l1(MIB, stride=128, dt=Dt.BF16), acc(0, stride=256), m=64, n=64, k=256,
-            waits=[Wait(2)], signals=[self_sem(1)],
-        )  # fmt: skip
+            l1(0, stride=512, dt=Dt.BF16),
+            l1(MIB, stride=128, dt=Dt.BF16),
+            acc(0, stride=256),
+            m=64,
+            n=64,
+            k=256,
+            waits=[Wait(2)],
+            signals=[self_sem(1)],
+        )
     matrix.end()
     return big(
         [(Queue.CDMA_IN, dma), (Queue.LOAD, load), (Queue.MATRIX, matrix)],
