@@ -33,8 +33,8 @@ BAD_LOOP, STREAM_END, TOO_BIG = 9, 10, 11
 WORK_LIMIT = 1 << 40
 COUNT_LIMIT = 1 << 31
 
-# What a step gives back.
-BLOCKED, RETIRED, FINISHED, FAULT, HOST, LIMIT, TRACE_FULL, PAUSE = range(8)
+# Why the interpreter returns.
+BLOCKED, FINISHED, FAULT, HOST, LIMIT, TRACE_FULL, PAUSE = range(7)
 
 # Rows of the per-queue table (int64, given once).
 (

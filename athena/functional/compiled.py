@@ -15,7 +15,9 @@ from athena.functional.interpreter_kernel import build
 
 _SOURCES = (
     ("athena.functional", "access_kernel.py"),
+    ("athena.functional", "control_kernel.py"),
     ("athena.functional", "copy_kernel.py"),
+    ("athena.functional", "element_kernel.py"),
     ("athena.functional", "gemm_kernel.py"),
     ("athena.functional", "inner_kernel.py"),
     ("athena.functional", "interpreter_kernel.py"),

@@ -255,9 +255,10 @@ class Machine:
             raise ProgramError("the program has host calls and no host was given", where=where)
         call = self.program.host_calls[number]
         results = host(call, {name: self.read_tensor(name) for name in call.inputs if name})
-        for name in call.outputs:
-            if name:
-                self.write_tensor(name, results[name])
+        for name in filter(None, call.outputs):
+            if name not in results:
+                raise ProgramError(f"the host gave no '{printable(name)}'", where=where)
+            self.write_tensor(name, results[name])
 
     def _where(self) -> str:
         return f"program '{printable(self.program.name)}'"

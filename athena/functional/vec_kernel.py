@@ -25,6 +25,7 @@ from athena.functional.access_kernel import (
     u16_at,
 )
 from athena.functional.copy_kernel import move
+from athena.functional.element_kernel import load_float, load_int, store_float, store_int, to_int
 from athena.functional.inner_kernel import inner
 from athena.functional.lut_kernel import library_row, table_row
 from athena.functional.steps_kernel import (
@@ -36,12 +37,7 @@ from athena.functional.steps_kernel import (
     exact_float,
     exact_int,
     lanes_float,
-    load_float,
-    load_int,
     reduce_int,
-    store_float,
-    store_int,
-    to_int,
     tree_float,
 )
 

@@ -10,9 +10,8 @@ import pytest
 
 from athena.errors import CapacityError, InputError, ProgramError
 from athena.functional import Machine, QueueId
-from athena.isa.builder import Side as _Side
 from athena.isa.builder import StreamBuilder, Vec, Wait, hbm, imm, l1, self_sem
-from athena.isa.fields import Alu, Dt, Queue, Seg
+from athena.isa.fields import Alu, Dt, Queue, Seg, Sig, signal
 from athena.isa.program import HostCall, Tensor
 from tests.athena.functional.lab import chip, program, same
 
@@ -175,8 +174,6 @@ def test_constants_and_segments_that_do_not_fit():
 
 def test_host_calls_read_and_write_tensors_and_then_signal():
     host, load = StreamBuilder(), StreamBuilder()
-    from athena.isa.fields import Sig, signal
-
     host.sync(waits=[Wait(1)])
     host.call(0, signals=[signal(Sig.ALL_CORES, 2)])
     load.sync(signals=[signal(Sig.CHIP, 1)])
@@ -204,13 +201,15 @@ def test_host_calls_read_and_write_tensors_and_then_signal():
         np.testing.assert_array_equal(runner.l1(0)[:12].view(np.float32), x**2)
     with pytest.raises(ProgramError, match="no host was given"):
         runner.run({"x": x})
+    with pytest.raises(ProgramError, match="the host gave no 'y'"):
+        runner.run({"x": x}, host=lambda asked, given: {})
 
 
 def test_the_trace_has_the_crc_of_every_words_bytes():
     load, vector, store = StreamBuilder(), StreamBuilder(), StreamBuilder()
     source = hbm(Seg.INPUT, 0, stride=32)
     load.load(source, l1(0, stride=40), rows=3, row_bytes=32, signals=[self_sem(0)])
-    steps = Vec(alu1=Alu.MUL, b=_Side(imm(2.0).kind, None, 2.0))
+    steps = Vec(alu1=Alu.MUL, b=imm(2.0))
     a, d = l1(0, stride=40, dt=Dt.F32), l1(512, stride=40, dt=Dt.BF16)
     vector.vec(a, d, steps, rows=3, cols=8, waits=[Wait(0)], signals=[self_sem(1)])
     store.store(
