@@ -156,29 +156,33 @@ def _mask(make: Maker, cols: int, *, integer: bool) -> Mask:
 def _multiply(make: Maker) -> None:
     """LOAD A and B (and a bias), MATMUL, VEC, STORE."""
     m, n, k = make.pick(1, 20), make.pick(1, 20), make.pick(0, 30)
-    types = [(Dt.I8, Dt.U8)[make.pick(0, 1)] for _ in range(2)]
-    zeros = tuple(make.pick(-128, 127) if dt is Dt.I8 else make.pick(0, 255) for dt in types)
+    real = make.often(40)
+    types = [Dt.BF16 if real else (Dt.I8, Dt.U8)[make.pick(0, 1)] for _ in range(2)]
+    ranges = {Dt.I8: (-128, 127), Dt.U8: (0, 255), Dt.BF16: (0, 0)}
+    zeros = tuple(make.pick(*ranges[dt]) for dt in types)
+    size, total = (2, Dt.F32) if real else (1, Dt.I32)
     trans, start = make.often(40), Acc(make.pick(0, 2))
     rows, width = (n, k) if trans else (k, n)
-    a_stride, b_stride, d_stride = (x + make.pick(0, 9) for x in (k, width, n))
+    a_stride, b_stride = (size * (x + make.pick(0, 9)) for x in (k, width))
+    d_stride = n + make.pick(0, 9)
     d_at = make.acc_at
     make.acc_at += 4 * m * d_stride
     if make.acc_at > make.chip.core.acc_bytes:
         make.acc_at = d_at
         return
-    a_at, loads = make.room(m * a_stride, align=1), 0
-    b_at = make.room(rows * b_stride, align=1, own_bank=True)
+    a_at, loads = make.room(m * a_stride, align=size), 0
+    b_at = make.room(rows * b_stride, align=size, own_bank=True)
     if k:
-        make.load(a_at, a_stride, m, k, LOADED)
-        make.load(b_at, b_stride, rows, width, LOADED)
+        make.load(a_at, a_stride, m, size * k, LOADED)
+        make.load(b_at, b_stride, rows, size * width, LOADED)
         loads += 2
     bias = None
     if start is Acc.BIAS:
         bias_at = make.room(4 * n)
         make.load(bias_at, 4 * n, 1, 4 * n, LOADED)
-        bias = make.near(bias_at, dt=Dt.I32)
+        bias = make.near(bias_at, dt=total)
         loads += 1
-    d = acc(d_at, stride=4 * d_stride, dt=Dt.I32)
+    d = acc(d_at, stride=4 * d_stride, dt=total)
     make.streams[Queue.MATRIX].matmul(
         make.near(a_at, stride=a_stride, dt=types[0]), make.near(b_at, stride=b_stride, dt=types[1]),
         d, m=m, n=n, k=k, start=start, bias=bias, b_trans=trans, zeros=(zeros[0], zeros[1]),

@@ -140,6 +140,7 @@ def check_chip(chip: Chip) -> None:
         (_power_of_two(chip.acc_region_bytes), "core.acc_bytes", "regions likewise"),
         (core.matrix.mac_latency_cycles == 1, "core.matrix.mac_latency_cycles", "must be 1"),
         (core.matrix.rate.get("int8", 0) == 1, "core.matrix.rate", "int8 must be 1"),
+        (core.matrix.rate.get("bf16", 0) == 1, "core.matrix.rate", "bf16 must be 1"),
         (core.matrix.cols <= core.matrix.rows, "core.matrix.cols", "at most core.matrix.rows"),
     )
     for good, key, reason in rules:
@@ -176,7 +177,7 @@ def _sizes(chip: Chip) -> dict[str, int]:
         "RUNS_MAX": RUNS_MAX,
         "MEMORY_BYTES": MEMORY_BYTES,
         "PROGRAM_WORDS": PROGRAM_WORDS,
-        "FEED_BITS": 9,
+        "FEED_BITS": 16,
         "SUM_BITS": 32,
         "ROWS": core.matrix.rows,
         "COLS": core.matrix.cols,

@@ -229,8 +229,9 @@ module core #(
   localparam int BiasBytes = athena_pkg::COLS * 4;
   localparam int Wide1 = VecBytes > BiasBytes ? VecBytes : BiasBytes;
   localparam int Wide2 = LoadBus > StoreBus ? LoadBus : StoreBus;
-  localparam int PortBytes = Wide1 > Wide2 ? Wide1 : Wide2;
   localparam int ArrayRows = athena_pkg::ROWS;
+  localparam int Wide3 = 2 * ArrayRows > Wide1 ? 2 * ArrayRows : Wide1;
+  localparam int PortBytes = Wide3 > Wide2 ? Wide3 : Wide2;
   localparam int Readers = 8;  // STORE, A, B, bias, VEC a b c, side output
 
   logic [Readers-1:0] l1_read;
@@ -333,10 +334,10 @@ module core #(
       .done_o(unit_done[0]),
       .a_read_o(l1_read[1]),
       .a_addr_o(l1_read_addr[1]),
-      .a_data_i(l1_read_data[1][ArrayRows*8-1:0]),
+      .a_data_i(l1_read_data[1][ArrayRows*16-1:0]),
       .b_read_o(l1_read[2]),
       .b_addr_o(l1_read_addr[2]),
-      .b_data_i(l1_read_data[2][ArrayRows*8-1:0]),
+      .b_data_i(l1_read_data[2][ArrayRows*16-1:0]),
       .bias_read_o(l1_read[3]),
       .bias_addr_o(l1_read_addr[3]),
       .bias_data_i(l1_read_data[3][BiasBytes*8-1:0]),

@@ -263,10 +263,12 @@ module decode #(
       fields_legal = n[2][1:0] == '0 || word_i.p[0] == {4{word_i.p[0][7:0]}};
     end else if (is_matmul) begin
       places_legal = in_l1[0] && in_l1[1] && in_acc[3] && (!bias || in_l1[2]);
-      fields_legal = byte_type(word_i.dt[0]) && byte_type(word_i.dt[1]) &&
+      fields_legal = word_i.dt[0] == athena_pkg::DT_BF16 && word_i.dt[1] == athena_pkg::DT_BF16 ?
+          word_i.dt[3] == athena_pkg::DT_F32 && (!bias || word_i.dt[2] == athena_pkg::DT_F32) :
+          byte_type(word_i.dt[0]) && byte_type(word_i.dt[1]) &&
           word_i.dt[3] == athena_pkg::DT_I32 && (!bias || word_i.dt[2] == athena_pkg::DT_I32) &&
-          zero_fits(word_i.p[0], word_i.dt[0]) && zero_fits(word_i.p[1], word_i.dt[1]) &&
-          (word_i.mode & 8'(athena_pkg::MODE_ACC_MASK)) != 8'(athena_pkg::MODE_ACC_MASK);
+          zero_fits(word_i.p[0], word_i.dt[0]) && zero_fits(word_i.p[1], word_i.dt[1]);
+      if ((word_i.mode & 8'(athena_pkg::MODE_ACC_MASK)) == 8'(athena_pkg::MODE_ACC_MASK)) fields_legal = 1'b0;
     end else if (is_vec) begin
       places_legal = &(~used[3:0] | in_l1[3:0] | in_acc[3:0]) && (!used[4] || in_l1[4]);
       fields_legal = vec_type(word_i.dt[0], word_i.mode[0]) && word_i.dt[3] <= athena_pkg::DT_I32 &&

@@ -5,13 +5,13 @@ module f32_add (
     input  logic [31:0] y_i,
     output logic [31:0] z_o
 );
+  /* verilator no_inline_module */  // one copy of the code for all instances
   localparam int Guard = 3;
   localparam int Width = 24 + Guard + 1;
 
   logic [31:0] big, little;
   logic [7:0] exponent, shift;
   logic [Width-1:0] high, low, sum;
-  logic [4:0] zeros;
 
   always_comb begin
     z_o = '0;
@@ -22,7 +22,6 @@ module f32_add (
     high = '0;
     low = '0;
     sum = '0;
-    zeros = '0;
     if (en_i && big[30:23] == '1) begin
       z_o = big;
       if (big[22:0] != '0 || (little[30:0] == big[30:0] && little[31] != big[31])) z_o = 32'h7FC0_0000;
@@ -38,11 +37,12 @@ module f32_add (
         sum = (sum >> 1) | Width'(sum[0]);
         exponent = exponent + 1'b1;
       end else begin
-        zeros = 5'(Width - 1);
-        for (int i = 0; i < Width - 1; i++) if (sum[i]) zeros = 5'(Width - 2 - i);
-        if (8'(zeros) >= exponent) zeros = 5'(exponent - 1'b1);
-        sum = sum << zeros;
-        exponent = exponent - 8'(zeros);
+        for (int s = 4; s >= 0; s--) begin
+          if (sum >> (Width - 1 - (1 << s)) == '0 && exponent > 8'(1 << s)) begin
+            sum = sum << (1 << s);
+            exponent = exponent - 8'(1 << s);
+          end
+        end
       end
       if (sum == '0) z_o = {big[31] && little[31], 31'b0};
       else begin

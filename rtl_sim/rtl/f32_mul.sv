@@ -5,6 +5,7 @@ module f32_mul (
     input  logic [31:0] y_i,
     output logic [31:0] z_o
 );
+  /* verilator no_inline_module */  // one copy of the code for all instances
   logic sign, special;
   logic [47:0] product;
   logic [5:0] zeros;
@@ -32,8 +33,12 @@ module f32_mul (
           x_i[30:0] == '0 || y_i[30:0] == '0) z_o = 32'h7FC0_0000;
     end else if (en_i) begin
       product = 48'({x_i[30:23] != '0, x_i[22:0]}) * 48'({y_i[30:23] != '0, y_i[22:0]});
-      for (int i = 0; i < 48; i++) if (product[i]) zeros = 6'(47 - i);
-      product = product << zeros;
+      for (int s = 5; s >= 0; s--) begin
+        if (product >> (48 - (1 << s)) == '0) begin
+          product = product << (1 << s);
+          zeros[s] = 1'b1;
+        end
+      end
       exponent = scale(x_i[30:23]) + scale(y_i[30:23]) - 11'sd126 - signed'({5'b0, zeros});
       if (exponent < 1) begin  // subnormal: less precision
         sticky = exponent < -11'sd46 ? product != '0 : (product << (11'sd47 + exponent)) != '0;

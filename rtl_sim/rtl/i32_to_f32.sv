@@ -9,10 +9,14 @@ module i32_to_f32 (
   always_comb begin
     magnitude = x_i < 0 ? -x_i : x_i;
     zeros = '0;
-    for (int i = 0; i < 32; i++) if (magnitude[i]) zeros = 5'(31 - i);
     z_o = '0;
     if (magnitude != '0) begin
-      magnitude = magnitude << zeros;
+      for (int s = 4; s >= 0; s--) begin
+        if (magnitude >> (32 - (1 << s)) == '0) begin
+          magnitude = magnitude << (1 << s);
+          zeros[s] = 1'b1;
+        end
+      end
       z_o = {x_i[31], {8'd157 - 8'(zeros), 23'b0} + 31'(magnitude[31:8]) +
              31'(magnitude[7] && (magnitude[6:0] != '0 || magnitude[8]))};
     end

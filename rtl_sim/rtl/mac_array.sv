@@ -10,6 +10,7 @@ module mac_array #(
 ) (
     input  logic                      clk_i,
     input  logic                      en_i,
+    input  logic                      float_i,         // bf16, else 9-bit integers
     input  logic                      weight_valid_i,
     input  logic                      weight_trans_i,
     input  logic [IndexBits-1:0]      weight_index_i,  // of the row, or of the column if transposed
@@ -83,6 +84,7 @@ module mac_array #(
       mac_cell u_cell (
           .clk_i,
           .en_i,
+          .float_i,
           .load_i(row_load[c][r] || col_load[r][c]),
           .weight_i(col_load[r][c] ? col_weight[r] : row_weight[c]),
           .swap_i(swap[r][c]),

@@ -1,8 +1,10 @@
 // One cell of the array: a weight in use and the next one behind it. `a_i` passes to the right, the sum downwards.
 // `swap_i` comes with the first row of a tile and puts the waiting weight into use in that very cycle.
+// Integers: 9-bit operands, int32 sums. bf16: float32 product and float32 sum, each rounded.
 module mac_cell (
     input  logic                                    clk_i,
     input  logic                                    en_i,
+    input  logic                                    float_i,
     input  logic                                    load_i,
     input  logic signed [athena_pkg::FEED_BITS-1:0] weight_i,
     input  logic                                    swap_i,
@@ -12,11 +14,30 @@ module mac_cell (
     output logic signed [athena_pkg::FEED_BITS-1:0] a_o,
     output logic signed [athena_pkg::SUM_BITS-1:0]  sum_o
 );
+  /* verilator no_inline_module */  // one copy of the code for all instances
+  localparam int IntBits = 9;
   localparam int SumBits = athena_pkg::SUM_BITS;
 
   logic signed [athena_pkg::FEED_BITS-1:0] used, waiting, weight;
+  logic signed [IntBits-1:0] a_int, weight_int;
+  logic [SumBits-1:0] product, float_sum;
 
   assign weight = swap_i ? waiting : used;
+  assign a_int = a_i[IntBits-1:0];
+  assign weight_int = weight[IntBits-1:0];
+
+  f32_mul u_mul (
+      .en_i(en_i && float_i),
+      .x_i({a_i, 16'b0}),
+      .y_i({weight, 16'b0}),
+      .z_o(product)
+  );
+  f32_add u_add (
+      .en_i(en_i && float_i),
+      .x_i(sum_i),
+      .y_i(product),
+      .z_o(float_sum)
+  );
 
   always_ff @(posedge clk_i) begin
     if (en_i) begin
@@ -24,7 +45,7 @@ module mac_cell (
       used   <= weight;
       swap_o <= swap_i;
       a_o    <= a_i;
-      sum_o  <= sum_i + SumBits'(a_i) * SumBits'(weight);
+      sum_o  <= float_i ? float_sum : sum_i + SumBits'(a_int) * SumBits'(weight_int);
     end
   end
 endmodule

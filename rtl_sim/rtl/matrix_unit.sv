@@ -1,4 +1,4 @@
-// MATMUL on the array: n-tiles of COLS columns, in each k-tiles of ROWS, in each the rows of A.
+// MATMUL of int8, uint8 or bf16 on the array: n-tiles of COLS columns, in each k-tiles of ROWS, in each the rows of A.
 // A tile has max(M, ROWS) slots of one cycle. In its first ROWS slots the next tile's weights are read; the first tile's are read
 // before. What is read enters the array one cycle later; sums come out ROWS + COLS cycles after the slot and are added into ACC.
 module matrix_unit #(
@@ -16,10 +16,10 @@ module matrix_unit #(
     output logic                       done_o,
     output logic                       a_read_o,
     output logic [L1Bits-1:0]          a_addr_o,
-    input  logic [Rows*8-1:0]          a_data_i,
+    input  logic [Rows*16-1:0]         a_data_i,
     output logic                       b_read_o,
     output logic [L1Bits-1:0]          b_addr_o,
-    input  logic [Rows*8-1:0]          b_data_i,
+    input  logic [Rows*16-1:0]         b_data_i,
     output logic                       bias_read_o,
     output logic [L1Bits-1:0]          bias_addr_o,
     input  logic [Cols*4*8-1:0]        bias_data_i,
@@ -39,10 +39,10 @@ module matrix_unit #(
   // The word.
   logic [1:0] acc_mode;
   logic trans;
-  logic a_signed, b_signed;
+  logic a_signed, b_signed, floats;
   logic [Feed-1:0] a_zero, b_zero;
   count_t m, k;
-  l1_t a_base, a_stride, b_stride, b_skip;
+  l1_t a_base, a_stride, b_stride, b_skip, rows_bytes, cols_bytes;
   logic [AccBits-1:0] d_stride;
 
   // Slots: `filling` reads the first tile's weights, `streaming` has a tile in work, `initial_only` is K = 0.
@@ -75,6 +75,7 @@ module matrix_unit #(
       trans <= |(uop_i.word.mode & 8'(athena_pkg::MODE_B_TRANS));
       a_signed <= uop_i.word.dt[0] == athena_pkg::DT_I8;
       b_signed <= uop_i.word.dt[1] == athena_pkg::DT_I8;
+      floats <= uop_i.word.dt[0] == athena_pkg::DT_BF16;
       a_zero <= uop_i.word.p[0][Feed-1:0];
       b_zero <= uop_i.word.p[1][Feed-1:0];
       {m, k} <= {uop_i.n[0], uop_i.n[2]};
@@ -82,6 +83,8 @@ module matrix_unit #(
       a_stride <= uop_i.word.a.stride[L1Bits-1:0];
       b_stride <= uop_i.word.b.stride[L1Bits-1:0];
       b_skip <= l1_t'(Cols * uop_i.word.b.stride);
+      {rows_bytes, cols_bytes} <= uop_i.word.dt[0] == athena_pkg::DT_BF16 ?
+          {l1_t'(2 * Rows), l1_t'(2 * Cols)} : {l1_t'(Rows), l1_t'(Cols)};
       d_stride <= uop_i.word.d.stride[AccBits-1:0];
       filling <= uop_i.n[2] != '0;
       streaming <= uop_i.n[2] == '0;
@@ -99,17 +102,17 @@ module matrix_unit #(
         streaming <= !tiles_end;
         k_left <= k_end ? k : k_left - count_t'(Rows);
         if (k_end) n_left <= n_left - count_t'(Cols);
-        {a_tile, a_row} <= {2{k_end ? a_base : a_tile + l1_t'(Rows)}};
+        {a_tile, a_row} <= {2{k_end ? a_base : a_tile + rows_bytes}};
       end
       // b_next: first line of the tile whose weights are read; b_column: that of its n-tile's first k-tile.
       if (weights) b_row <= b_row + b_stride;
       if (weights_end) begin
         wk_left <= wk_left <= count_t'(Rows) ? k : wk_left - count_t'(Rows);
         if (wk_left > count_t'(Rows)) begin
-          {b_row, b_next} <= {2{trans ? b_next + l1_t'(Rows) : b_row + b_stride}};
+          {b_row, b_next} <= {2{trans ? b_next + rows_bytes : b_row + b_stride}};
         end else begin
           wn_left <= wn_left <= count_t'(Cols) ? '0 : wn_left - count_t'(Cols);
-          {b_row, b_next, b_column} <= {3{b_column + (trans ? b_skip : l1_t'(Cols))}};
+          {b_row, b_next, b_column} <= {3{b_column + (trans ? b_skip : cols_bytes)}};
         end
       end
     end
@@ -121,8 +124,11 @@ module matrix_unit #(
   logic [Rows-1:0][Feed-1:0] weight_line, a_line;
   logic [Cols-1:0][Sum-1:0] sums;
 
-  function automatic logic [Feed-1:0] centred(input logic [7:0] value, input logic is_signed, input logic [Feed-1:0] zero);
-    centred = {is_signed && value[7], value} - zero;
+  // Operand i of a line: bf16 as it is, an integer less its zero point.
+  function automatic logic [Feed-1:0] operand(input logic [Rows*16-1:0] line, input int i, input logic is_float,
+                                              input logic is_signed, input logic [Feed-1:0] zero);
+    if (is_float) operand = line[16*i+:16];
+    else operand = {{(Feed - 8) {is_signed && line[8*i+7]}}, line[8*i+:8]} - zero;
   endfunction
 
   always_ff @(posedge clk_i) begin
@@ -133,15 +139,16 @@ module matrix_unit #(
     live <= row_live && !rst_i;
     last <= slots_end && tiles_end && !rst_i;
     for (int i = 0; i < Rows; i++) begin
-      a_line[i] <= row_live && count_t'(i) < k_left ? centred(a_data_i[8*i+:8], a_signed, a_zero) : '0;
+      a_line[i] <= row_live && count_t'(i) < k_left ? operand(a_data_i, i, floats, a_signed, a_zero) : '0;
       weight_line[i] <= (trans ? slot < wn_left && count_t'(i) < wk_left : slot < wk_left && count_t'(i) < wn_left) ?
-          centred(b_data_i[8*i+:8], b_signed, b_zero) : '0;
+          operand(b_data_i, i, floats, b_signed, b_zero) : '0;
     end
   end
 
   mac_array u_array (
       .clk_i,
       .en_i(busy),
+      .float_i(floats),
       .weight_valid_i(weight_valid),
       .weight_trans_i(weight_trans),
       .weight_index_i(weight_index),
@@ -158,6 +165,7 @@ module matrix_unit #(
   logic [AccBits-1:0] d_tile, d_row;
   l1_t bias_tile;
   logic out_row_end, out_k_end, out_first;
+  logic [Cols-1:0][Sum-1:0] initial_sums, float_sums;
 
   assign out_live = initial_only ? live : live_pipe[Delay-1];
   assign out_last = initial_only ? last : last_pipe[Delay-1];
@@ -173,13 +181,19 @@ module matrix_unit #(
   always_comb begin
     for (int c = 0; c < Cols; c++) begin
       acc_write_o[4*c+:4] = {4{out_live && count_t'(c) < out_n_left}};
-      acc_write_data_o[Sum*c+:Sum] = initial_only ? '0 : sums[c];
-      if (!out_first || acc_mode == athena_pkg::ACC_KEEP) begin
-        acc_write_data_o[Sum*c+:Sum] = acc_write_data_o[Sum*c+:Sum] + acc_data_i[Sum*c+:Sum];
-      end else if (acc_mode == athena_pkg::ACC_BIAS) begin
-        acc_write_data_o[Sum*c+:Sum] = acc_write_data_o[Sum*c+:Sum] + bias_data_i[Sum*c+:Sum];
-      end
+      if (!out_first || acc_mode == athena_pkg::ACC_KEEP) initial_sums[c] = acc_data_i[Sum*c+:Sum];
+      else initial_sums[c] = acc_mode == athena_pkg::ACC_BIAS ? bias_data_i[Sum*c+:Sum] : '0;
+      if (initial_only) acc_write_data_o[Sum*c+:Sum] = initial_sums[c];
+      else acc_write_data_o[Sum*c+:Sum] = floats ? float_sums[c] : initial_sums[c] + sums[c];
     end
+  end
+  for (genvar c = 0; c < Cols; c++) begin : g_add
+    f32_add u_add (
+        .en_i(out_live && floats && !initial_only),
+        .x_i(initial_sums[c]),
+        .y_i(sums[c]),
+        .z_o(float_sums[c])
+    );
   end
 
   always_ff @(posedge clk_i) begin

@@ -7,6 +7,7 @@ module vec_combine (
     input  logic [31:0] y_i,
     output logic [31:0] z_o
 );
+  /* verilator no_inline_module */  // one copy of the code for all instances
   logic [7:0] alu;
   logic [31:0] of_float, of_int;
 

@@ -7,6 +7,7 @@ module vec_float (
     input  logic [31:0] chosen_i,  // SELECT: the result where x is not 0
     output logic [31:0] z_o
 );
+  /* verilator no_inline_module */  // one copy of the code for all instances
   localparam logic [31:0] One = 32'h3F80_0000;
 
   logic [31:0] sum, product;

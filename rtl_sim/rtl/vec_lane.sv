@@ -21,6 +21,7 @@ module vec_lane (
     output logic        [31:0] d_o,
     output logic        [31:0] side_o
 );
+  /* verilator no_inline_module */  // one copy of the code for all instances
   logic [31:0] a, b, c, b_value, c_value, square, int_first, float_first, int_last, float_last;
   logic [31:0] first, second, third, kept;
 

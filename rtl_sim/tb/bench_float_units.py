@@ -9,8 +9,8 @@ import numpy as np
 from cocotb.triggers import Timer
 
 SPECIAL = (
-    0, 1, 2, 0x7FFFFF, 0x800000, 0x800001, 0x3F800000, 0x3F800001, 0x34000000, 0x33800000, 0x4B000000, 0x4EFFFFFF,
-    0x4F000000, 0x7F7FFFFF, 0x7F800000, 0x7FC00000, 0x7FA00001, 0x3F000000, 0x3FC00000, 0x40200000, 0x00400000,
+    0, 1, 2, 0x7FFFFF, 0x800000, 0x800001, 0x3F800000, 0x3F800001, 0x31500000, 0x33800000, 0x4B000000, 0x4EFFFFFF,
+    0x4F000000, 0x7F7FFFFF, 0x7F800000, 0x7FC00000, 0x7FA00001, 0x3F000000, 0x3FC00000, 0x40200000, 0x00150000,
 )  # fmt: skip
 NAN = 0x7FC00000
 
@@ -19,14 +19,14 @@ def _patterns() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(2)
     special = np.array([*SPECIAL, *(x | 1 << 31 for x in SPECIAL)], np.uint32)
     pairs = np.array(np.meshgrid(special, special)).reshape(2, -1)
-    free = rng.integers(0, 1 << 32, (2, 4000), dtype=np.uint32)
-    near = rng.integers(0, 1 << 32, (2, 4000), dtype=np.uint32)
-    gap = rng.integers(-27, 28, 4000)
+    free = rng.integers(0, 1 << 32, (2, 1500), dtype=np.uint32)
+    near = rng.integers(0, 1 << 32, (2, 1500), dtype=np.uint32)
+    gap = rng.integers(-27, 28, 1500)
     exponent = np.clip((near[0] >> 23 & 255).astype(np.int64) + gap, 0, 255).astype(np.uint32)
     near[1] = (near[1] & np.uint32(0x807FFFFF)) | exponent << np.uint32(23)
-    tiny = rng.integers(0, 1 << 32, (2, 4000), dtype=np.uint32)  # products about the subnormals
-    total = rng.integers(90, 135, 4000).astype(np.uint32)
-    first = rng.integers(0, 90, 4000).astype(np.uint32)
+    tiny = rng.integers(0, 1 << 32, (2, 1500), dtype=np.uint32)  # products about the subnormals
+    total = rng.integers(90, 135, 1500).astype(np.uint32)
+    first = rng.integers(0, 90, 1500).astype(np.uint32)
     tiny = tiny & np.uint32(0x807FFFFF)
     tiny[0] |= first << np.uint32(23)
     tiny[1] |= (total - first) << np.uint32(23)

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from rtl_sim.tb.pack import pack_lanes, unpack_lanes
 
-FEED_BITS = 9
+FEED_BITS = 16
 Matrix = NDArray[np.int64]
 
 
 async def _idle(dut) -> None:
     Clock(dut.clk_i, 2, "ns").start()
     dut.en_i.value = 1
+    dut.float_i.value = 0
     dut.weight_valid_i.value = 0
     dut.weight_trans_i.value = 0
     dut.weight_index_i.value = 0
