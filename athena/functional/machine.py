@@ -102,9 +102,10 @@ class Machine:
 
     @property
     def trace(self) -> Ints:
-        """Of the last run with `trace=True`.
+        """Of the last run with `trace=True`: [words, 4] queue, dynamic index, pc, CRC-32.
 
-        [words, 4] queue, dynamic index, pc, CRC-32 of the bytes written (0: none).
+        The CRC (zlib's) is over the bytes that the word wrote, rows in order: of VEC d, then e; of
+        MCAST one slice's; of a scatter in the order of its index; 0 where nothing was written.
         """
         return self._trace
 
