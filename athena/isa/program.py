@@ -93,8 +93,8 @@ class NodeInfo:
     compute themselves.
 
     `flops` by kind: matmul, attention, attention_full, elementwise, norm, softmax (1 MAC = 2).
-    `place` is chip, folded or host. `repeat` nodes of identical blocks may share one entry: the name
-    is the first one's, `sources` lists those of all of them, figures are their sums.
+    `place` is chip, folded or host. `repeat` nodes of identical blocks may share one entry: the
+    name is the first one's, `sources` lists those of all of them, figures are their sums.
     """
 
     name: str
@@ -129,11 +129,11 @@ class Program:
     """Everything that the four executions need.
 
     `segment_bytes[s]` is the size of each HBM segment's image; `constants` holds the images (uint8)
-    that carry data, which may be
-    shorter than the segment. `core_sems` / `cluster_sems` / `chip_sems` are initial semaphore
-    values {index: value}.
-    `tensors` lists inputs, outputs and caches; every host call's tensors are among them with role
-    "host".
+    that carry data, which may be shorter than the segment. `core_sems`, `cluster_sems` and
+    `chip_sems` are initial semaphore values {index: value}. `tensors` lists inputs, outputs and
+    caches; every host call's tensors are among them with role "host". `scalars` are launch scalars
+    S0 … (S0 = 0; the machine sets S14 to the core and S15 to the cluster). `notes`, such as the
+    model's hash, dims and calibration, are shown in every result.
     """
 
     name: str
@@ -149,13 +149,9 @@ class Program:
     core_sems: Mapping[int, int] = field(default_factory=dict)
     cluster_sems: Mapping[int, int] = field(default_factory=dict)
     chip_sems: Mapping[int, int] = field(default_factory=dict)
-    scalars: tuple[
-        int, ...
-    ] = ()  # launch scalars S0.., S0 = 0; S14 core, S15 cluster are set by the machine
+    scalars: tuple[int, ...] = ()
     host_calls: tuple[HostCall, ...] = ()
-    notes: Mapping[str, str] = field(
-        default_factory=dict
-    )  # e.g. calibration, model hash, dims; shown in every result
+    notes: Mapping[str, str] = field(default_factory=dict)
     weightless: bool = False
 
     @property

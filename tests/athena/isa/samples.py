@@ -72,6 +72,7 @@ nodes_strategy = st.lists(
         dtype=TEXT,
         detail=TEXT,
         mapping=TEXT,
+        repeat=st.integers(1, 1 << 20),
     ),
     max_size=3,
 ).map(tuple)
