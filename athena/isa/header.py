@@ -243,7 +243,6 @@ def _node_json(node: NodeInfo) -> dict[str, Any]:
         "detail": node.detail,
         "mapping": node.mapping,
         "repeat": int(node.repeat),
-        "repeat": int(node.repeat),
     }
 
 
@@ -259,7 +258,6 @@ def _node(item: Item) -> NodeInfo:
         dtype=got["dtype"].text(),
         detail=got["detail"].text(),
         mapping=got["mapping"].text(),
-        repeat=got["repeat"].integer(1, 1 << 32),
         repeat=got["repeat"].integer(1, 1 << 32),
     )
 
