@@ -7,7 +7,7 @@ Raises: InternalError for a node kind that has no meaning here.
 
 Rounding points: floats are float32 inside a node and are rounded once, to the output value's dtype
 (bf16 to nearest even). Attention on BF16 values: scores in float32; the unnormalised P = exp(S −
-max S) is rounded to bf16 before P·V, its row sum is taken in float32 of the unrounded P, the
+max S), max S rounded up to a multiple of 2·ln 2, is rounded to bf16 before P·V, its row sum is taken in float32 of the unrounded P, the
 quotient is rounded to the output's dtype. int8 Gemm: exact integer sum, converted to float32,
 times float32 a_scale·w_scale. Quantize multiplies by float32(1/scale), as the vector unit does, so
 that its codes are the chip's to the bit (a division may differ by one code at ties).
@@ -184,12 +184,23 @@ def _attention(attrs: Attrs, arrays: _Inputs, output: Value) -> Array:
             np.arange(scores.shape[-1]) <= rows + attention.causal_offset, scores, _F32(-np.inf)
         )
     top = scores.max(axis=-1, keepdims=True)
+    if rounding is not None:
+        top = _round_up(top)
     p = np.exp(scores - np.where(np.isneginf(top), _F32(0), top))
     total = p.sum(axis=-1, keepdims=True, dtype=_F32)
     if rounding is not None:
         p = _f32(p.astype(rounding))
     result: Array = (p @ v) / np.where(total == 0, _F32(1), total)
     return result
+
+
+def _round_up(top: Array) -> Array:
+    """Row maxima rounded up to multiples of 2·ln 2, so that P's rounding is the same for any reference
+    that differs by a power of four; rows that see only values near the lowest float keep theirs.
+    """
+    step = _F32(2 * np.log(2.0))
+    rounded = np.ceil(top * _F32(1 / (2 * np.log(2.0)))) * step
+    return np.where(top > _F32(-1e30), rounded, top)
 
 
 def _rope(attrs: Attrs, arrays: _Inputs, output: Value) -> Array:

@@ -23,6 +23,7 @@ from compiler.lowering.views import View
 
 QUERY_ROWS_LIMIT = 256
 KEYS_LIMIT = 1024
+LONG_TILE_KEYS = 512
 
 __all__ = ["AttentionJob", "emit_attention", "prepare_attention"]
 
@@ -74,26 +75,51 @@ def _group(view: View, kv_heads: int, rep: int) -> View:
     return replace(view, shape=(b, kv_heads, rep, d), strides=(sb, sh * rep, sh, sd))
 
 
-def _map(job: AttentionJob, chip: Chip) -> AttentionMap:
-    batch, heads, rows, depth = job.q.shape
-    keys, value_depth = job.k.shape[2], job.v.shape[3]
-    region = chip.acc_region_bytes
-    bq = min(rows, QUERY_ROWS_LIMIT, region // (value_depth * 4))
-    while bq > 0:
-        bk = min(KEYS_LIMIT, region // (bq * 4))
-        if job.causal and job.slope:
-            bk = min(bk, max(bq // 2, 1)) if rows > bq else bk
-        bk = min(bk, keys)
-        while bk > 0 and job.l1_bytes(bq, bk, chip) > chip.core.l1_bytes // 2:
-            bk = bk // 2
-        if bk > 0 and (bk >= min(keys, 8) or bq == 1):
+def _tile(job: AttentionJob, chip: Chip) -> tuple[int, int]:
+    """Rows and keys of a tile: in half of L1 if that gives long tiles, so that the next op may prefetch; else in all of it."""
+    keys = job.k.shape[2]
+    found = (0, 0)
+    for budget in (chip.core.l1_bytes // 2, chip.core.l1_bytes):
+        found = max(found, _largest(job, chip, budget), key=lambda tile: tile[0] * tile[1])
+        if found[1] >= min(keys, LONG_TILE_KEYS):
             break
-        bq //= 2
-    else:
+    if not found[1]:
         raise CapacityError(
-            f"attention of depth {depth} does not fit L1 of {chip.core.l1_bytes} bytes",
+            f"attention of depth {job.q.shape[3]} does not fit L1 of {chip.core.l1_bytes} bytes",
             where=f"node '{job.step.name}'",
         )
+    return found
+
+
+def _largest(job: AttentionJob, chip: Chip, budget: int) -> tuple[int, int]:
+    rows, keys, region = job.q.shape[2], job.k.shape[2], chip.acc_region_bytes
+    best = (0, 0)
+    bq = min(rows, QUERY_ROWS_LIMIT, region // (job.v.shape[3] * 4))
+    while bq > 0:
+        bk = min(KEYS_LIMIT, region // (bq * 4))
+        if job.causal and job.slope and rows > bq:
+            bk = min(bk, max(bq // 2, 1))
+        bk = min(bk, keys)
+        while bk > 0 and job.l1_bytes(bq, bk, 1, chip) > budget:
+            bk //= 2
+        best = max(best, (bq, bk), key=lambda tile: tile[0] * tile[1])
+        if bk >= min(keys, chip.core.matrix.cols):
+            break
+        bq //= 2
+    return best
+
+
+def _map(job: AttentionJob, chip: Chip) -> AttentionMap:
+    batch, heads, rows, _ = job.q.shape
+    keys = job.k.shape[2]
+    bq, bk = _tile(job, chip)
+    # two sub-blocks share each tile of keys where rows are many and the accumulators have room
+    roomy = (
+        chip.core.acc_regions >= 4
+        and rows > bq
+        and job.l1_bytes(bq, bk, 2, chip) <= chip.core.l1_bytes
+    )
+    subs = 2 if roomy else 1
     groups = [
         d
         for d in range(1, min(heads, chip.cores) + 1)
@@ -101,7 +127,7 @@ def _map(job: AttentionJob, chip: Chip) -> AttentionMap:
     ]
     gh = max(groups)
     gb = max(d for d in range(1, min(batch, chip.cores // gh) + 1) if batch % d == 0)
-    blocks = ceil_div(rows, bq)
+    blocks = ceil_div(rows, subs * bq)
     gq = max(1, min(blocks, chip.cores // (gh * gb)))
     return AttentionMap(
         bq=bq,
@@ -112,5 +138,6 @@ def _map(job: AttentionJob, chip: Chip) -> AttentionMap:
         row_blocks=ceil_div(blocks, gq),
         tiles=ceil_div(keys, bk),
         s_slots=2 if chip.core.acc_regions >= 3 else 1,
+        subs=subs,
         p_dt=Dt.F32 if job.q.dt is Dt.F32 else Dt.BF16,
     )

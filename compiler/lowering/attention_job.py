@@ -14,7 +14,6 @@ from compiler.lowering.plan import PlanStep
 from compiler.lowering.views import View
 
 PITCH_ALIGN = 32
-COLUMNS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +28,13 @@ class AttentionMap:
     row_blocks: int = 1
     tiles: int = 1
     s_slots: int = 1
+    subs: int = 1
     p_dt: Dt = Dt.BF16
 
     def describe(self) -> str:
         """One line for `--explain`."""
         return (
-            f"online softmax, {self.bq} rows x {self.bk} keys a tile, {self.tiles} key tiles, "
+            f"online softmax, {self.subs}x{self.bq} rows x {self.bk} keys a tile, {self.tiles} key tiles, "
             f"{self.batch_groups}x{self.head_groups}x{self.row_groups} cores (batch x heads x rows)"
         )
 
@@ -61,22 +61,22 @@ class AttentionJob:
         """Bytes between rows of a tile in L1."""
         return ceil_div(elems * DT_BYTES[dt], PITCH_ALIGN) * PITCH_ALIGN
 
-    def l1_bytes(self, bq: int, bk: int, chip: Chip) -> int:
+    def l1_bytes(self, bq: int, bk: int, subs: int, chip: Chip) -> int:
         """L1 of the kernel with these tiles, banks rounded up."""
         depth, value_depth = self.q.shape[3], self.v.shape[3]
         p_dt = Dt.F32 if self.q.dt is Dt.F32 else Dt.BF16
-        queries = bq * self.pitch(depth, self.q.dt)
+        queries = subs * bq * self.pitch(depth, self.q.dt)
         keys = 2 * bk * self.pitch(depth, self.k.dt) + 2 * bk * self.pitch(value_depth, self.v.dt)
         probabilities = 2 * bq * self.pitch(bk, p_dt)
         mask = 2 * bq * self.pitch(bk, self.mask.dt) + 128 if self.mask is not None else 0
-        out = bq * self.pitch(value_depth, self.out.dt)
+        out = subs * bq * self.pitch(value_depth, self.out.dt)
         return (
             queries
             + keys
             + probabilities
             + mask
             + out
-            + COLUMNS * (4 * bq + 64)
+            + (4 + 3 * subs) * (4 * bq + 64)
             + 1024
             + 6 * chip.l1_bank_bytes
         )
