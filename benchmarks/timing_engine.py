@@ -31,9 +31,15 @@ def program(entries, **fields) -> Program:
         for i, (kind, _, units) in enumerate(entries)
     )
     return Program(
-        name="benchmark", chip="", chip_hash="", precision="bf16", streams=streams,
-        sections=(Section(name="all", runs=runs),), segment_bytes=(1 << 36,) * 8, **fields,
-    )  # fmt: skip
+        name="benchmark",
+        chip="",
+        chip_hash="",
+        precision="bf16",
+        streams=streams,
+        sections=(Section(name="all", runs=runs),),
+        segment_bytes=(1 << 36,) * 8,
+        **fields,
+    )
 
 
 def pipeline(rounds: int) -> Program:
@@ -50,9 +56,15 @@ def pipeline(rounds: int) -> Program:
         )
     with matrix.loop(rounds):
         matrix.matmul(
-            l1(0, stride=64, dt=Dt.BF16), l1(32768, stride=128, dt=Dt.BF16), acc(0, stride=256), m=8, n=64, k=32,
-            waits=[Wait(0)], signals=[self_sem(1)],
-        )  # fmt: skip
+            l1(0, stride=64, dt=Dt.BF16),
+            l1(32768, stride=128, dt=Dt.BF16),
+            acc(0, stride=256),
+            m=8,
+            n=64,
+            k=32,
+            waits=[Wait(0)],
+            signals=[self_sem(1)],
+        )
     load.end()
     matrix.end()
     return program([(Queue.LOAD, load, ()), (Queue.MATRIX, matrix, ())], core_sems={1: 2})

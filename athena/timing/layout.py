@@ -31,6 +31,8 @@ WRITE_BATCH_BYTES = 2048  # writes collected by a channel (32 entries of 64 byte
 FLIGHTS = 16  # most DMA words in flight that a chip may have
 AREGS, SEGS, SCALARS = 16, 16, 16
 INSTANCES_LIMIT = 4096  # repeats of a node whose intervals are kept apart; more are grouped evenly
+INSTANCES_TOTAL = 1 << 22  # and of all nodes together
+NODES_LIMIT = 1 << 24
 
 
 def _places(start: int, names: str, sizes: dict[str, int]) -> Iterator[int]:

@@ -221,6 +221,11 @@ def _words(program: Program) -> tuple[Array, list[int]]:
         words[offsets[i] : offsets[i + 1], :COLUMNS] = decode(stream.words)
         words[offsets[i] : offsets[i + 1], at.W_NODE] = np.maximum(stream.nodes, -1)
     count = max(len(program.nodes), int(words[:, at.W_NODE].max()) + 1)
+    if count > at.NODES_LIMIT:
+        raise ProgramError(
+            f"a word names node {count - 1}; at most {at.NODES_LIMIT} nodes are allowed",
+            where=f"program '{program.name}'",
+        )
     words[:, at.W_NODE_ROW] = np.where(words[:, at.W_NODE] < 0, count, words[:, at.W_NODE])
     return words, offsets
 
@@ -329,7 +334,8 @@ def _nodes(words: Array, runs: Array) -> tuple[Array, Array]:
         used = np.unique(words[start : start + size, at.W_NODE_ROW])
         repeats[used] = np.maximum(repeats[used], repeat)
     nodes = np.zeros((count, at.NODE_SIZE), np.int64)
-    nodes[:, at.NODE_GROUP] = -(-repeats // at.INSTANCES_LIMIT)
+    limit = max(1, min(at.INSTANCES_LIMIT, at.INSTANCES_TOTAL // count))
+    nodes[:, at.NODE_GROUP] = -(-repeats // limit)
     places = -(-repeats // nodes[:, at.NODE_GROUP])
     nodes[:, at.NODE_BASE] = np.concatenate([[0], np.cumsum(places)[:-1]])
     instances = np.zeros((int(places.sum()), at.I_SIZE), np.int64)
