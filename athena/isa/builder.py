@@ -44,6 +44,8 @@ from athena.isa.operand import (
     imm,
     l1,
     l2,
+    nibble,
+    put_parameters,
     self_sem,
 )
 from athena.isa.program import Stream
@@ -111,9 +113,9 @@ class StreamBuilder:
         """SYNC with up to four waits and four signals."""
         word = self._add(Op.SYNC, waits=waits[:2], signals=signals[:2])
         for slot, wait in enumerate(waits[2:4]):
-            _parameters(word, slot, wait.sem | wait.n << 8)
+            put_parameters(word, slot, wait.sem | wait.n << 8)
         for slot, code in enumerate(signals[2:4]):
-            _parameters(word, 2 + slot, code)
+            put_parameters(word, 2 + slot, code)
         if len(waits) > 4 or len(signals) > 4:
             raise ValueError("SYNC has four waits and four signals")
 
@@ -125,8 +127,8 @@ class StreamBuilder:
         if len(steps) > 4:
             raise ValueError("LOOP advances four aregs at most")
         for slot, (areg, delta) in enumerate(steps):
-            _parameters(word, slot, delta)
-            word["p"][4] |= _nibble(areg) << (4 * slot)
+            put_parameters(word, slot, delta)
+            word["p"][4] |= nibble(areg) << (4 * slot)
         yield
         word["n"][1] = len(self._words) - start
 
@@ -146,7 +148,7 @@ class StreamBuilder:
         word = self._add(Op.SETA, mode=MODE_SETA_SHIFT if shift else 0, counts=(div, mod, add))
         if not -(1 << 47) <= value < 1 << 47:
             raise ValueError(f"SETA: {value} does not fit 48 bits")
-        _parameters(word, 0, areg, value & 0xFFFFFFFF, value >> 32, mult, scalar)
+        put_parameters(word, 0, areg, value & 0xFFFFFFFF, value >> 32, mult, scalar)
 
     def copy(
         self,
@@ -166,7 +168,7 @@ class StreamBuilder:
             Op.COPY, counts=(blocks, rows, row_bytes), waits=waits, signals=signals, clips=clips
         )
         self._operands(word, a=src, d=dst)
-        _parameters(word, 0, *block_strides)
+        put_parameters(word, 0, *block_strides)
 
     load = copy
     store = copy
@@ -190,7 +192,7 @@ class StreamBuilder:
             Op.MCAST, counts=(blocks, rows, row_bytes), waits=waits, signals=signals, clips=clips
         )
         self._operands(word, a=src, d=dst)
-        _parameters(word, 0, *block_strides, mask_areg)
+        put_parameters(word, 0, *block_strides, mask_areg)
 
     def copyx(
         self,
@@ -211,7 +213,7 @@ class StreamBuilder:
             Op.COPYX, counts=(limit, rows, row_bytes), waits=waits, signals=signals, clips=clips
         )
         self._operands(word, a=src, b=index, d=dst)
-        _parameters(word, 0, pitch)
+        put_parameters(word, 0, pitch)
 
     def fill(
         self,
@@ -229,7 +231,7 @@ class StreamBuilder:
             Op.FILL, counts=(1, rows, row_bytes), waits=waits, signals=signals, clips=clips
         )
         self._operands(word, d=dst)
-        _parameters(word, 0, value)
+        put_parameters(word, 0, value)
 
     def matmul(
         self,
@@ -254,7 +256,7 @@ class StreamBuilder:
             Op.MATMUL, mode=mode, counts=(m, n, k), waits=waits, signals=signals, clips=clips
         )
         self._operands(word, a=a, b=b, c=bias, d=d)
-        _parameters(word, 0, *zeros)
+        put_parameters(word, 0, *zeros)
 
     def vec(
         self,
@@ -279,8 +281,8 @@ class StreamBuilder:
         )
         self._operands(word, a=a, b=steps.b.operand, c=steps.c.operand, d=d, e=steps.red_to)
         codes = steps.alu1 | steps.lut << 8 | steps.alu2 << 16 | steps.red << 24
-        _parameters(word, 0, codes, steps.b.kind | steps.c.kind << 8)
-        _parameters(word, 6, steps.zero)
+        put_parameters(word, 0, codes, steps.b.kind | steps.c.kind << 8)
+        put_parameters(word, 6, steps.zero)
         word["f"] = (steps.b.imm, steps.c.imm)
         if steps.mask is not None:
             self._mask(word, steps.mask, integer=steps.integer)
@@ -335,7 +337,7 @@ class StreamBuilder:
 
     def call(self, number: int, *, waits: Sequence[Wait] = (), signals: Sequence[int] = ()) -> None:
         """CALL a host node."""
-        _parameters(self._add(Op.CALL, waits=waits, signals=signals), 0, number)
+        put_parameters(self._add(Op.CALL, waits=waits, signals=signals), 0, number)
 
     def _add(
         self,
@@ -359,7 +361,7 @@ class StreamBuilder:
             for slot, clip in enumerate(clips):
                 if clip is not None:
                     word["clip"][0] |= 1 << slot
-                    word["clip"][1 + slot] = _nibble(clip.areg) | _nibble(clip.scalar) << 4
+                    word["clip"][1 + slot] = nibble(clip.areg) | nibble(clip.scalar) << 4
                     word["lim"][slot] = clip.limit
         except OverflowError as error:
             raise ValueError(f"{op.name}: a count, wait, signal or clip: {error}") from None
@@ -376,7 +378,7 @@ class StreamBuilder:
                     f"operand {name}: offset {operand.imm} or stride {operand.stride} "
                     "does not fit its field"
                 )
-            low = operand.seg | _nibble(operand.areg) << 4 | operand.stride << 8
+            low = operand.seg | nibble(operand.areg) << 4 | operand.stride << 8
             word[name] = (low, operand.imm)
             if name in "abcd":
                 word["dt"] |= operand.dt << (4 * "abcd".index(name))
@@ -384,23 +386,9 @@ class StreamBuilder:
     @staticmethod
     def _mask(word: np.void, mask: Mask, *, integer: bool) -> None:
         slopes = (mask.lo_slope & 255) | (mask.hi_slope & 255) << 8
-        low = _nibble(mask.lo_areg) | _nibble(mask.lo_scalar) << 4
-        high = _nibble(mask.hi_areg) | _nibble(mask.hi_scalar) << 4
+        low = nibble(mask.lo_areg) | nibble(mask.lo_scalar) << 4
+        high = nibble(mask.hi_areg) | nibble(mask.hi_scalar) << 4
         if integer and not float(mask.fill).is_integer():
             raise ValueError(f"integer VEC: the mask's fill is {mask.fill}")
         fill = int(mask.fill) if integer else int(np.float32(mask.fill).view(np.uint32))
-        _parameters(word, 2, mask.lo, mask.hi, slopes | low << 16 | high << 24, fill)
-
-
-def _nibble(number: int) -> int:
-    if not 0 <= number < 16:
-        raise ValueError(f"areg or scalar {number}: there are 16")
-    return number
-
-
-def _parameters(word: np.void, first: int, *values: int) -> None:
-    """Set p[first …]; values from 2^31 to 2^32 - 1 keep their bit pattern."""
-    for slot, value in enumerate(values, first):
-        if not -(1 << 31) <= value < 1 << 32:
-            raise ValueError(f"parameter p{slot}: {value} does not fit 32 bits")
-        word["p"][slot] = value - (1 << 32) if value >> 31 == 1 else value
+        put_parameters(word, 2, mask.lo, mask.hi, slopes | low << 16 | high << 24, fill)

@@ -37,22 +37,7 @@ from numpy.typing import NDArray
 
 from athena.errors import RaceError
 from athena.isa.check_run import Layout, Machine, Outcome, place_of_word
-from athena.isa.fields import OP, P0, Op, Queue, Seg
-from athena.isa.footprint import SLOT_NAMES, Parts, footprints
-from athena.isa.program import Program
-from athena.isa.race_kernel import (
-    F_BASE,
-    F_BLOCKS,
-    F_BSTRIDE,
-    F_BYTES,
-    F_MEMORY,
-    F_ROWS,
-    F_STRIDE,
-    F_WRITE,
-    find_race,
-)
-from athena.isa.run_kernel import (
-    FINISHED,
+from athena.isa.clock_kernel import (
     GROUP_SLOTS,
     I_CLUSTER,
     I_KIND,
@@ -69,6 +54,23 @@ from athena.isa.run_kernel import (
     T_SECTION,
     T_VERSION,
     T_WORD,
+)
+from athena.isa.fields import OP, P0, Op, Queue, Seg
+from athena.isa.footprint import SLOT_NAMES, Parts, footprints
+from athena.isa.program import Program
+from athena.isa.race_kernel import (
+    F_BASE,
+    F_BLOCKS,
+    F_BSTRIDE,
+    F_BYTES,
+    F_MEMORY,
+    F_ROWS,
+    F_STRIDE,
+    F_WRITE,
+    find_race,
+)
+from athena.isa.run_kernel import (
+    FINISHED,
     start,
     trace,
 )

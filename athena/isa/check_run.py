@@ -22,19 +22,21 @@ from numpy.typing import NDArray
 from athena.chip.model import Chip
 from athena.errors import DeadlockError, printable
 from athena.isa.check_sems import Semaphores
+from athena.isa.clock_kernel import (
+    D_DONE,
+    D_RUN,
+    DYN_COLUMNS,
+    INFO_COLUMNS,
+    R_SECTION,
+    R_WORD,
+)
 from athena.isa.fields import AREGS, CLUSTER_QUEUES, CORE_QUEUES, OP, Op, Queue
 from athena.isa.program import Program
 from athena.isa.queues import cluster_of, initial_aregs, scalars_of, units_of
 from athena.isa.run_kernel import (
     BLOCKED,
-    D_DONE,
-    D_RUN,
-    DYN_COLUMNS,
     FINISHED,
-    INFO_COLUMNS,
     LIMIT,
-    R_SECTION,
-    R_WORD,
     run,
     start,
     wait_of,

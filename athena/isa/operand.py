@@ -1,12 +1,14 @@
 """Values that words are built from: operands, waits, signals, clips, masks and VEC steps.
 
 In:  Python values. Out: frozen dataclasses that `athena.isa.builder` packs into words.
-Raises: nothing; values that do not fit their field are refused by the builder.
+Raises: ValueError from the two packing functions, for values that do not fit their field.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from athena.isa.fields import Alu, Dt, Kind, Lut, Red, Seg, Sig, signal
 
@@ -114,3 +116,18 @@ class Vec:
     red_keep: bool = False
     zero: int = 0
     integer: bool = False
+
+
+def nibble(number: int) -> int:
+    """The number of an areg or scalar. Raises: ValueError outside 0 … 15."""
+    if not 0 <= number < 16:
+        raise ValueError(f"areg or scalar {number}: there are 16")
+    return number
+
+
+def put_parameters(word: np.void, first: int, *values: int) -> None:
+    """Set p[first …]; values from 2^31 to 2^32 - 1 keep their bit pattern."""
+    for slot, value in enumerate(values, first):
+        if not -(1 << 31) <= value < 1 << 32:
+            raise ValueError(f"parameter p{slot}: {value} does not fit 32 bits")
+        word["p"][slot] = value - (1 << 32) if value >> 31 == 1 else value

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from athena.isa.run_kernel import I_GROUP, I_SLOT, REMOTE
+from athena.isa.clock_kernel import I_GROUP, I_SLOT, REMOTE
 
 # Columns of a footprint: memory, queue, write, base, blocks, block stride, rows, stride, row bytes.
 (
