@@ -37,7 +37,7 @@ SCHEMA = "athena-report-document/1"
 JSON_FILE, MARKDOWN_FILE, HTML_FILE = "report.json", "report.md", "report.html"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Report:
     """The figures of one execution, the form's inference fields for a task, the energy annex.
 
@@ -91,6 +91,9 @@ class Report:
     def to_pandas(self) -> Any:
         """The form's fields as a DataFrame."""
         return self.fields.to_pandas()
+
+    def __repr__(self) -> str:
+        return f"Report({self.annex.description})"
 
     def _repr_html_(self) -> str:
         return self.fields._repr_html_()
