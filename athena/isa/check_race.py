@@ -6,11 +6,12 @@ Raises: RaceError naming both words with queue, stream, word, node, operand and 
 
 A word is after another when that one is complete before it issues:
 
-- A wait that takes up to the c-th unit of a semaphore (initial units first) is after the k-th
-  signal of a producer when the other producers together cannot have sent more than c - k without
-  it. How many they can have sent is found by running every other queue on until all are blocked;
-  with one producer k = c. A signal carries all that its word knew when it issued; a unit's word
-  also itself and, since completions of a queue are in order, all earlier words of its queue.
+- A wait is after a signal if it cannot happen without it. With one producer of the semaphore, the
+  wait that takes the c-th unit (initial units first) is after the c-th signal. With several, each
+  signal is held back, all queues go on until they are blocked, and the waits that were not reached
+  are after it: so barriers of any shape are exact.
+- A signal carries all that its word knew when it issued; a unit's word also itself and, since
+  completions of a queue are in order, all earlier words of its queue.
 - SYNC and END signal when they issue: they carry what is known, not the queue's unfinished words.
 - MATRIX, VECTOR and HOST execute one word at a time, so a word is after its predecessors.
 - LOAD, STORE and the cluster DMA overlap words: later writes and writes after reads of the same
@@ -156,10 +157,10 @@ def _trace(plan: Layout, repeats: Ints) -> _Trace:
         plan.words, plan.info, plan.scalars, plan.runs, plan.run_aregs, repeats, plan.place,
         plan.clusters, machine.state, machine.dyn, machine.values, machine.left, machine.out,
         np.searchsorted(sem, np.arange(len(machine.values) + 1)), column, total, first,
-        np.zeros(len(sem), np.int64), np.zeros((int(first[-1]) + 1, 2), np.int64),
-        -plan.initial, np.zeros((queues, GROUP_SLOTS), np.int32), versions, remote, records,
-        machine.state.copy(), machine.dyn.copy(), machine.values.copy(),
-        np.zeros((1, 2 * queues), np.int64), pair_of,
+        np.zeros(len(sem), np.int64), np.zeros((int(first[-1]) + 1, 3), np.int64),
+        -plan.initial, np.zeros((queues, GROUP_SLOTS), np.int32), versions,
+        np.zeros(len(sem), np.int64), remote, records, machine.state.copy(), machine.dyn.copy(),
+        machine.values.copy(), -plan.initial, np.zeros((0, 0), np.int64), pair_of,
     )  # fmt: skip
     whole = whole and status == FINISHED
     return _Trace(records[:count].copy(), versions[:made], remote[:others], whole=whole)

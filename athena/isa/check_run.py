@@ -151,7 +151,8 @@ class Machine:
         self.values = plan.initial.copy()
         self.left = np.array([STEPS_LIMIT, STEPS_LIMIT], np.int64)
         self.out = np.zeros(len(plan.place) + plan.clusters + 1, np.int64)
-        self.sent = np.zeros((1, 2 * queues), np.int64)
+        self.sent = np.zeros((0, 2 * queues), np.int64)
+        self.taken = np.zeros(len(self.values), np.int64)
 
     def run(self, info: Ints, repeats: Ints, *, count: bool = False) -> int:
         """Run from the beginning of the runs in `info`; gives the kernel's status."""
@@ -161,7 +162,7 @@ class Machine:
         start(info, plan.runs, plan.run_aregs, self.state, self.dyn)
         status: int = run(
             plan.words, info, plan.scalars, plan.runs, plan.run_aregs, repeats, plan.place,
-            plan.clusters, self.state, self.dyn, self.values, self.sent, -2 if count else -1, -1,
+            plan.clusters, self.state, self.dyn, self.values, self.taken, self.sent, -1, 0,
             self.left, 0, self.out,
         )  # fmt: skip
         return status

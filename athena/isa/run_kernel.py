@@ -172,31 +172,42 @@ def _end(x, info, runs, run_aregs, repeats, state, dyn):
 
 
 @njit(cache=True)
-def _status(dyn, frozen):
+def _status(dyn):
     for x in range(dyn.shape[0]):
-        if dyn[x, D_DONE] == 0 and x != frozen:
+        if dyn[x, D_DONE] == 0:
             return BLOCKED
     return FINISHED
 
 
 @njit(cache=True)
-def run(
-    words, info, scalars, runs, run_aregs, repeats, place, clusters, state, dyn, sems, sent, watch,
-    frozen, left, which, out,
-):  # fmt: skip
-    """Go on until every queue but `frozen` (-1: none) is done or blocked.
+def _in_order(kind):
+    """Whether the unit executes one word at a time."""
+    return kind in (_MATRIX, _VECTOR, _HOST)
 
-    `sent` counts signals: of all semaphores [semaphore, 2 * queue + 1 for SYNC and the like] with
-    `watch` -2, of semaphore `watch` alone in row 0 otherwise. `left[which]`: steps left.
+
+@njit(cache=True)
+def run(
+    words, info, scalars, runs, run_aregs, repeats, place, clusters, state, dyn, sems, taken, sent,
+    held, control, left, which, out,
+):  # fmt: skip
+    """Go on until every queue is done or blocked.
+
+    `taken[s]` grows by the units waited for; `sent` counts signals [semaphore, 2 * queue + 1 for
+    SYNC and the like] unless it is empty. Queue `held` (-1: none) does not go on at all if
+    `control` is 0; otherwise its units' words give no signals, as if the one before did not
+    complete, and a unit that executes one word at a time stops at the next. `left[which]`: steps.
     """
     queues = info.shape[0]
     idle = 0
     x = 0
     moved = False
     while idle < queues:
-        while dyn[x, D_DONE] == 0 and x != frozen:
+        while dyn[x, D_DONE] == 0:
             first = runs[dyn[x, D_RUN], R_WORD]
             word = words[first + state[x, PC]]
+            unit = word[OP] >= _FIRST_UNIT
+            if x == held and (control == 0 or (unit and _in_order(info[x, I_KIND]))):
+                break
             if not _holds(word, sems, info[x, I_SEM]):
                 break
             if left[which] <= 0:
@@ -207,16 +218,14 @@ def run(
                 sem, n = wait_of(word, i)
                 if n != 0:
                     sems[info[x, I_SEM] + sem] -= n
-            column = 2 * x if word[OP] >= _FIRST_UNIT else 2 * x + 1
+                    taken[info[x, I_SEM] + sem] += n
             for i in range(4):
-                code = _signal_of(word, i)
+                code = 0 if unit and x == held else _signal_of(word, i)
                 if code != 0:
                     for t in range(_targets(code, x, info, state, place, clusters, out)):
                         sems[out[t]] += 1
-                        if watch == -2:
-                            sent[out[t], column] += 1
-                        elif watch == out[t]:
-                            sent[0, column] += 1
+                        if sent.shape[0] > 0:
+                            sent[out[t], 2 * x if unit else 2 * x + 1] += 1
             if word[OP] == _END:
                 _end(x, info, runs, run_aregs, repeats, state, dyn)
             else:
@@ -231,23 +240,24 @@ def run(
             elif x == queues:
                 x = 0
             moved = False
-    return _status(dyn, frozen)
+    return _status(dyn)
 
 
 @njit(cache=True)
 def trace(
     words, info, scalars, runs, run_aregs, repeats, place, clusters, state, dyn, sems, left, out,
     pair_range, pair_column, pair_total, pair_first, pair_sent, log, taken, clocks, versions,
-    remote, records, ahead_state, ahead_dyn, ahead_sems, ahead_sent, pair_of,
+    pair_next, remote, records, ahead_state, ahead_dyn, ahead_sems, ahead_taken, none, pair_of,
 ):  # fmt: skip
     """As `run`, with clocks and records. Gives (status, records, versions, versions of others).
 
     versions[v]: words known complete of each queue of the own group, and the row of `remote` with
     those of all other queues.
     Producers of semaphore s are the pairs pair_range[s] … pair_range[s + 1] - 1; pair p is column
-    pair_column[p], sends pair_total[p] signals in all, has sent pair_sent[p], and its k-th signal's
-    clock (version, own words complete) is log[pair_first[p] + k]. taken[s]: units waited for, less
-    the initial value.
+    pair_column[p], sends pair_total[p] signals in all, has sent pair_sent[p], and its k-th signal
+    is log[pair_first[p] + k]: clock (version, own words complete) and the units of s that could be
+    taken without it. The first pair_next[p] of them are known to the consumer. taken[s]: units
+    waited for, less the initial value.
     """
     queues = info.shape[0]
     count, made, others = 0, 1, 1
@@ -278,34 +288,17 @@ def trace(
                     other, more = wait_of(word, j)
                     if other == sem:
                         need += more
-                begin, end = pair_range[s], pair_range[s + 1]
-                total = 0
-                for p in range(begin, end):
-                    total += pair_total[p]
-                if need <= 0:
-                    continue
-                known_all = end - begin == 1 or need >= total
-                if not known_all:
-                    ahead_state[:] = state
-                    ahead_dyn[:] = dyn
-                    ahead_sems[:] = sems
-                    ahead_sent[:] = 0
-                    run(
-                        words, info, scalars, runs, run_aregs, repeats, place, clusters,
-                        ahead_state, ahead_dyn, ahead_sems, ahead_sent, s, x, left, L_AHEAD, out,
-                    )  # fmt: skip
-                    if left[L_AHEAD] <= 0:
-                        return LIMIT, count, made, others
-                    total = 0
-                    for p in range(begin, end):
-                        total += pair_sent[p] + ahead_sent[0, pair_column[p]]
-                for p in range(begin, end):
-                    most = pair_total[p]
-                    if not known_all:
-                        most = pair_sent[p] + ahead_sent[0, pair_column[p]]
-                    k = need - (total - most)
-                    if k >= 1:
-                        entry = log[pair_first[p] + min(k, pair_sent[p]) - 1]
+                alone = pair_range[s + 1] - pair_range[s] == 1
+                for p in range(pair_range[s], pair_range[s + 1]):
+                    k = pair_next[p]
+                    if alone:
+                        k = max(k, need)
+                    else:
+                        while k < pair_sent[p] and log[pair_first[p] + k, 2] < need:
+                            k += 1
+                    if k > pair_next[p]:
+                        pair_next[p] = k
+                        entry = log[pair_first[p] + k - 1]
                         others = join(
                             x, pair_column[p] // 2, entry[0], entry[1], others, info, clocks,
                             versions, remote, dyn,
@@ -317,7 +310,7 @@ def trace(
                     taken[info[x, I_SEM] + sem] += n
             unit = word[OP] >= _FIRST_UNIT
             kind = info[x, I_KIND]
-            if unit and kind in (_MATRIX, _VECTOR, _HOST):
+            if unit and _in_order(kind):
                 dyn[x, D_KNOWN] = dyn[x, D_POS]
             if dyn[x, D_DIRTY] != 0:
                 versions[made, :GROUP_SLOTS] = clocks[x]
@@ -348,6 +341,31 @@ def trace(
                     count += 1
                 own = dyn[x, D_POS]
             column = 2 * x if unit else 2 * x + 1
+            # With several producers: how far every consumer comes without this word's signals.
+            several = False
+            for i in range(4):
+                code = _signal_of(word, i)
+                if code != 0:
+                    for t in range(_targets(code, x, info, state, place, clusters, out)):
+                        s = out[t]
+                        p = pair_of[s, column]
+                        if p < 0 or pair_sent[p] >= pair_total[p]:
+                            return LIMIT, count, made, others  # the counting run was cut short
+                        several = several or pair_range[s + 1] - pair_range[s] > 1
+            if several:
+                ahead_state[:] = state
+                ahead_dyn[:] = dyn
+                ahead_sems[:] = sems
+                ahead_taken[:] = taken
+                if unit:
+                    step(words, first, ahead_state[x], scalars[x])
+                run(
+                    words, info, scalars, runs, run_aregs, repeats, place, clusters, ahead_state,
+                    ahead_dyn, ahead_sems, ahead_taken, none, x, 1 if unit else 0, left, L_AHEAD,
+                    out,
+                )  # fmt: skip
+                if left[L_AHEAD] <= 0:
+                    return LIMIT, count, made, others
             for i in range(4):
                 code = _signal_of(word, i)
                 if code != 0:
@@ -355,10 +373,8 @@ def trace(
                         s = out[t]
                         sems[s] += 1
                         p = pair_of[s, column]
-                        if p < 0 or pair_sent[p] >= pair_total[p]:
-                            return LIMIT, count, made, others  # the counting run was cut short
-                        log[pair_first[p] + pair_sent[p], 0] = dyn[x, D_VERSION]
-                        log[pair_first[p] + pair_sent[p], 1] = own
+                        entry = log[pair_first[p] + pair_sent[p]]
+                        entry[0], entry[1], entry[2] = dyn[x, D_VERSION], own, ahead_taken[s]
                         pair_sent[p] += 1
             if word[OP] == _END:
                 _end(x, info, runs, run_aregs, repeats, state, dyn)
@@ -374,4 +390,4 @@ def trace(
             elif x == queues:
                 x = 0
             moved = False
-    return _status(dyn, -1), count, made, others
+    return _status(dyn), count, made, others

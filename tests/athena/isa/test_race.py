@@ -237,6 +237,45 @@ def test_barriers_that_never_open_deadlock(changes):
         check_program(barrier(**changes), QUAD, races=True)
 
 
+def exchange(first, second, *, extra=False, generations=4):
+    """All cores store, meet, read everybody's tile, and meet again before they overwrite it.
+
+    One semaphore serves all generations of a meeting; with `extra`, a signal of the next meeting
+    follows at once, as when a generation is skipped.
+    """
+
+    def store(b):
+        b.seta(1, 0, mult=64, scalar=14)
+        with b.loop(generations):
+            b.sync(waits=[Wait(0, second)])
+            b.store(l1(0), hbm(Seg.ACT, 0, areg=1), rows=1, row_bytes=64,
+                    signals=[signal(Sig.ALL_CORES, 1)])  # fmt: skip
+            if extra:
+                b.store(l1(0), hbm(Seg.ACT, 0), rows=0, row_bytes=0,
+                        signals=[signal(Sig.ALL_CORES, 1)])  # fmt: skip
+
+    def load(b):
+        with b.loop(generations):
+            b.sync(waits=[Wait(1, first)])
+            b.load(hbm(Seg.ACT, 0), l1(1024), rows=1, row_bytes=512,
+                   signals=[signal(Sig.ALL_CORES, 0)])  # fmt: skip
+            if extra:
+                b.sync(waits=[Wait(1, QUAD.cores)])
+
+    queues = [(Queue.STORE, (), store), (Queue.LOAD, (), load)]
+    return build(queues, chip=QUAD, sems={0: QUAD.cores})
+
+
+@pytest.mark.parametrize("extra", [False, True])
+def test_meetings_of_all_cores_are_exact(extra):
+    cores = QUAD.cores
+    program = exchange(cores, cores, extra=extra)
+    assert check_program(program, QUAD, races=True).limits == ()
+    for first, second in ((cores - 1, cores), (cores, cores - 1)):
+        with pytest.raises(RaceError, match="segment ACT"):
+            check_program(exchange(first, second, extra=extra), QUAD, races=True)
+
+
 def test_multicast_reaches_the_slices_in_its_mask():
     def mcast(b):
         b.seta(1, 3)
