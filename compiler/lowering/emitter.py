@@ -223,6 +223,9 @@ class Emitter:
         mark = builder.mark()
         with builder.loop(count, *steps[:LOOP_STEPS], clip=clip):
             body()
+        if len(builder) == mark + 1:  # nothing to do on this lane
+            builder.rewind(mark)
+            return
         fits = len(steps) <= LOOP_STEPS
         if (
             fits

@@ -7,14 +7,14 @@ Raises: CapacityError, UnsupportedOpError.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from athena.chip import Chip
 from athena.chip.load import chip_hash
-from athena.errors import AthenaError
+from athena.errors import AthenaError, InternalError
 from athena.isa.fields import Seg
 from athena.isa.program import NodeInfo, Program, Tensor
 from compiler.graph.chip_ops import Op
@@ -24,9 +24,9 @@ from compiler.graph.types import Node
 from compiler.lowering.emitter import INITIAL_SEMS, Emitter
 from compiler.lowering.kernels import Kernel, bind
 from compiler.lowering.memory import allocate
-from compiler.lowering.period import place_repeats
+from compiler.lowering.period import Placement, place_repeats, repeats_to_write
 from compiler.lowering.plan import Plan, make_plan
-from compiler.lowering.repeat import fold, fold_nodes
+from compiler.lowering.repeat import Blocks, Folded, fold, fold_nodes, whole
 
 FLOP_KINDS = ("matmul", "attention", "attention_full", "elementwise", "norm", "softmax")
 
@@ -44,6 +44,15 @@ class LowerOptions:
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What the kernels wrote."""
+
+    emitter: Emitter
+    mappings: dict[int, list[str]]
+    folded: Folded
+
+
 def lower(graph: Graph, chip: Chip, options: LowerOptions) -> Program:
     """The program of `graph` on `chip`."""
     plan = make_plan(graph)
@@ -51,18 +60,56 @@ def lower(graph: Graph, chip: Chip, options: LowerOptions) -> Program:
     _drop_unused(plan, kernels)
     placement = place_repeats(plan, [kernel.buffers for kernel in kernels])
     sizes = allocate(plan, chip, placement)
+    written = _write(kernels, plan, chip, placement, fold_repeats=options.fold)
+    return _program(graph, chip, options, plan, written, sizes)
+
+
+def _write(
+    kernels: list[Kernel], plan: Plan, chip: Chip, placement: Placement, *, fold_repeats: bool
+) -> _Written:
+    """Words of all steps, in sections; of repeated blocks only as many as show how they repeat."""
+    blocks = _blocks(plan, placement)
+    if not fold_repeats:
+        emitter, mappings = _emit_all(kernels, plan, chip, placement, blocks.written)
+        return _Written(emitter, mappings, whole(emitter, chip))
+    touched = [kernel.buffers for kernel in kernels]
+    few = replace(blocks, written=repeats_to_write(plan, touched, placement))
+    for attempt in (few, blocks):
+        emitter, mappings = _emit_all(kernels, plan, chip, placement, attempt.written)
+        folded = fold(emitter, chip, attempt)
+        if folded is not None:
+            break
+    else:
+        raise InternalError("blocks that were all written need no others", where=plan.graph.name)
+    return _Written(emitter, mappings, folded)
+
+
+def _blocks(plan: Plan, placement: Placement) -> Blocks:
+    """The repeats of the plan, all of them to be written."""
+    period = placement.period
+    if period is None:
+        return Blocks()
+    nodes = [
+        tuple(step.node for step in plan.steps[period.step(i) : period.step(i + 1)])
+        for i in range(period.count)
+    ]
+    return Blocks(nodes=tuple(nodes), written=period.count)
+
+
+def _emit_all(
+    kernels: list[Kernel], plan: Plan, chip: Chip, placement: Placement, written: int
+) -> tuple[Emitter, dict[int, list[str]]]:
+    """Words of all steps but those of repeats from `written` on; and the mappings of each node."""
     emitter = Emitter(chip)
     mappings: dict[int, list[str]] = {}
-    for number, kernel in enumerate(kernels):
-        if placement.begins(number):
+    for number, kernel in enumerate((*kernels, None)):
+        if placement.begins(number) and len(emitter.cuts) <= written:
             emitter.align()
-        if kernel.step.out.elems == 0:
+        if kernel is None or kernel.step.out.elems == 0 or placement.repeat_of(number) >= written:
             continue
         mappings.setdefault(kernel.step.node, []).append(_emit(kernel, emitter, plan))
-    if placement.begins(len(kernels)):
-        emitter.align()
     emitter.close()
-    return _program(graph, chip, options, plan, emitter, sizes, mappings)
+    return emitter, mappings
 
 
 def _bind(number: int, plan: Plan, chip: Chip) -> Kernel:
@@ -101,12 +148,11 @@ def _program(
     chip: Chip,
     options: LowerOptions,
     plan: Plan,
-    emitter: Emitter,
+    written: _Written,
     sizes: tuple[int, ...],
-    mappings: dict[int, list[str]],
-) -> Program:  # noqa: PLR0913
-    infos = [_info(graph, n, mappings.get(i, [])) for i, n in enumerate(graph.nodes)]
-    nodes, folded = fold_nodes(infos, fold(emitter, chip, repeats=options.fold))
+) -> Program:
+    infos = [_info(graph, n, written.mappings.get(i, [])) for i, n in enumerate(graph.nodes)]
+    nodes, folded = fold_nodes(infos, written.folded)
     return Program(
         name=graph.name,
         chip=chip.name,
@@ -119,7 +165,7 @@ def _program(
         nodes=nodes,
         constants=_constants(graph, plan, sizes),
         core_sems=dict(INITIAL_SEMS),
-        cluster_sems=emitter.cluster_sems(),
+        cluster_sems=written.emitter.cluster_sems(),
         scalars=(0,) * 16,
         notes=dict(options.notes),
         weightless=any(v.weightless for v in graph.constants),

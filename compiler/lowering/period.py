@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from athena.isa.fields import Seg
 from compiler.lowering.plan import Plan, PlanStep
 
+SETTLE = 5  # one that differs in what it waits for, and twice two blocks
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
@@ -26,6 +28,10 @@ class Period:
     start: int
     length: int
     count: int
+
+    def step(self, repeat: int) -> int:
+        """First step of a repeat."""
+        return self.start + repeat * self.length
 
     def boundary(self, step: int) -> bool:
         """Whether a repeat begins at `step`, or the last one ended before it."""
@@ -40,11 +46,17 @@ class Period:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """`together`: groups of activation buffers with one offset each; `order`: constant buffers by first use."""
+    """`together`: groups of activation buffers with one offset each; `order`: constant buffers by
+    first use.
+    """
 
     period: Period | None = None
     together: tuple[tuple[int, ...], ...] = ()
     order: tuple[int, ...] = ()
+
+    def repeat_of(self, step: int) -> int:
+        """Which repeat the step is in; -1 if it is in none."""
+        return -1 if self.period is None else self.period.repeat_of(step)
 
     def begins(self, step: int) -> bool:
         """Whether a repeat begins at `step`, or the last one ended before it."""
@@ -123,7 +135,7 @@ def _best(kinds: NDArray[np.int64]) -> Period | None:
 
 def _together(plan: Plan, period: Period) -> tuple[tuple[int, ...], ...] | None:
     """Activation buffers of the same role in all repeats; None if two of a role are alive at once."""
-    leader = {}
+    leader: dict[int, int] = {}
 
     def find(number: int) -> int:
         while leader.setdefault(number, number) != number:
@@ -161,3 +173,52 @@ def _move_shared(plan: Plan, touched: Sequence[frozenset[int]], period: Period) 
                 and reader.setdefault(number, repeat) != repeat
             ):
                 plan.buffers[number].segment = Seg.PARAM
+
+
+def repeats_to_write(plan: Plan, touched: Sequence[frozenset[int]], placement: Placement) -> int:
+    """How many repeats must be written so that the words of all others follow from them.
+
+    The buffers have offsets. From some repeat on, all of them move by one distance per segment and
+    repeat; SETTLE are written from there, and an even number is left out.
+    """
+    period = placement.period
+    if period is None:
+        return 0
+    steps = [_moves(plan, touched, period, repeat) for repeat in range(1, period.count)]
+    steady = len(steps)
+    while steady and steps[-1] is not None and steps[steady - 1] == steps[-1]:
+        steady -= 1
+    left = period.count - steady - SETTLE
+    return period.count - max(0, left // 2 * 2)
+
+
+def _moves(
+    plan: Plan, touched: Sequence[frozenset[int]], period: Period, repeat: int
+) -> dict[Seg | None, int] | None:
+    """Distance of a repeat's buffers from the one before, by segment; None if it is not one."""
+    found: dict[Seg | None, int] = {}
+    for at in range(period.step(repeat), period.step(repeat + 1)):
+        before = at - period.length
+        one, other = _places(plan, touched, before), _places(plan, touched, at)
+        if len(one) != len(other):
+            return None
+        for (segment, start), (segment_after, start_after) in zip(one, other, strict=True):
+            distance = start_after - start
+            if segment is not segment_after or found.setdefault(segment, distance) != distance:
+                return None
+    return found
+
+
+def _places(
+    plan: Plan, touched: Sequence[frozenset[int]], step: int
+) -> list[tuple[Seg | None, int]]:
+    """Segment and offset of every view and every buffer of a step."""
+    views = (*plan.steps[step].ins, plan.steps[step].out)
+    found: list[tuple[Seg | None, int]] = [
+        (None, 0)
+        if view is None
+        else (plan.buffers[view.buffer].segment, plan.buffers[view.buffer].offset + view.offset)
+        for view in views
+    ]
+    buffers = (plan.buffers[number] for number in sorted(touched[step]))
+    return [*found, *((buffer.segment, buffer.offset) for buffer in buffers)]

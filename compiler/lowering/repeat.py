@@ -38,6 +38,14 @@ class Folded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Blocks:
+    """The repeats of a model: `nodes` of their steps, repeat by repeat, of which the first `written` are in the streams."""
+
+    nodes: tuple[tuple[int, ...], ...] = ()
+    written: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
     """Words of all lanes from one place to another, run `repeat` times."""
 
@@ -48,19 +56,40 @@ class _Part:
     stride: Distances = (0,) * SEGMENTS
 
 
-def fold(emitter: Emitter, chip: Chip, *, repeats: bool) -> Folded:
-    """The emitter's streams in sections; `repeats` False leaves every block where it is."""
-    lanes = {
-        lane: _lane(emitter, lane)
-        for lane, builder in emitter.streams.items()
-        if len(builder)
-    }  # fmt: skip
-    whole = _Part(
-        name="main",
-        start=dict.fromkeys(lanes, 0),
-        end={lane: len(piece.words) for lane, piece in lanes.items()},
-    )
-    parts, groups = _folded(lanes, whole, emitter.cuts if repeats else [])
+def fold(emitter: Emitter, chip: Chip, blocks: Blocks) -> Folded | None:
+    """The emitter's streams with repeated blocks as one section; None if the blocks that were not
+    written do not follow from those that were.
+    """
+    lanes = _lanes(emitter)
+    run = _best_run(lanes, emitter.cuts, blocks)
+    if run is None:
+        return whole(emitter, chip) if blocks.written == len(blocks.nodes) else None
+    parts, groups = _folded(_all(lanes), emitter.cuts, run, blocks)
+    return _assembled(emitter, lanes, parts, chip, groups)
+
+
+def whole(emitter: Emitter, chip: Chip) -> Folded:
+    """The emitter's streams as they are, in several sections only where one would reach too far."""
+    lanes = _lanes(emitter)
+    return _assembled(emitter, lanes, [_all(lanes)], chip, {})
+
+
+def _lanes(emitter: Emitter) -> dict[Lane, Piece]:
+    return {lane: _lane(emitter, lane) for lane, words in emitter.streams.items() if len(words)}
+
+
+def _all(lanes: dict[Lane, Piece]) -> _Part:
+    end = {lane: len(piece.words) for lane, piece in lanes.items()}
+    return _Part(name="main", start=dict.fromkeys(lanes, 0), end=end)
+
+
+def _assembled(
+    emitter: Emitter,
+    lanes: dict[Lane, Piece],
+    parts: list[_Part],
+    chip: Chip,
+    groups: dict[int, tuple[int, ...]],
+) -> Folded:
     streams: list[Stream] = []
     sections: list[Section] = []
     for part in parts:
@@ -112,46 +141,73 @@ def _lane(emitter: Emitter, lane: Lane) -> Piece:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """`repeat` times `size` blocks from block `first` on, all written; `stride` apart."""
+
+    first: int
+    size: int
+    repeat: int
+    stride: Distances
+
+
+def _best_run(lanes: dict[Lane, Piece], cuts: list[Place], blocks: Blocks) -> _Run | None:
+    """The run that saves most words; it must reach the last written block if some are not."""
+    best, saved = None, 0
+    for size in range(1, _LONGEST + 1 if blocks.nodes else 1):
+        run = _longest_run(lanes, cuts, size)
+        whole = (
+            blocks.written == len(blocks.nodes) or run.first + size * run.repeat == blocks.written
+        )
+        if whole and (run.repeat - 1) * size > saved:
+            best, saved = run, (run.repeat - 1) * size
+    return best
+
+
 def _folded(
-    lanes: dict[Lane, Piece], whole: _Part, cuts: list[Place]
+    whole: _Part, cuts: list[Place], run: _Run, blocks: Blocks
 ) -> tuple[list[_Part], dict[int, tuple[int, ...]]]:
     """What comes before, the repeated blocks, and what comes after."""
-    best, saved = None, 0
-    for blocks in range(1, _LONGEST + 1):
-        first, repeat, stride = _longest_run(lanes, cuts, blocks)
-        if (repeat - 1) * blocks > saved:
-            best, saved = (blocks, first, repeat, stride), (repeat - 1) * blocks
-    if best is None:
-        return [whole], {}
-    blocks, first, repeat, stride = best
-    start, end = cuts[first], cuts[first + blocks * repeat]
+    start, end = cuts[run.first], cuts[run.first + run.size * run.repeat]
+    repeat = run.repeat + (len(blocks.nodes) - blocks.written) // run.size
+    inside = replace(whole, start=start, end=cuts[run.first + run.size])
     parts = [
-        _Part(name="before", start=whole.start, end=start),
-        _Part(name="layers", start=start, end=cuts[first + blocks], repeat=repeat, stride=stride),
-        _Part(name="after", start=end, end=whole.end),
+        replace(whole, name="before", end=start),
+        replace(inside, name="layers", repeat=repeat, stride=run.stride),
+        replace(whole, name="after", start=end),
     ]
-    filled = [p for p in parts if any(p.end[lane] > p.start[lane] for lane in lanes)]
-    return filled, _groups(lanes, cuts[first : first + blocks * repeat + 1 : blocks])
+    filled = [p for p in parts if any(p.end[lane] > p.start[lane] for lane in p.end)]
+    return filled, _groups(blocks.nodes[run.first :], run.size, repeat)
 
 
-def _longest_run(
-    lanes: dict[Lane, Piece], cuts: list[Place], blocks: int
-) -> tuple[int, int, Distances]:
-    """First block, number of repeats and distances of the longest run of repeats of `blocks` blocks."""
-    count = len(cuts) - 1
-    steps = [_distances(lanes, cuts, i, i + blocks) for i in range(count - blocks)]
-    best: tuple[int, int, Distances] = (0, 1, ())
+def _groups(
+    nodes: tuple[tuple[int, ...], ...], size: int, repeat: int
+) -> dict[int, tuple[int, ...]]:
+    """For each node of the first `size` blocks those of the later repeats."""
+    groups: dict[int, dict[int, None]] = {}
+    for block in range(size, size * repeat):
+        for first, other in zip(nodes[block % size], nodes[block], strict=True):
+            groups.setdefault(first, {})[other] = None
+    return {first: tuple(others) for first, others in groups.items()}
+
+
+def _longest_run(lanes: dict[Lane, Piece], cuts: list[Place], size: int) -> _Run:
+    """The longest run of repeats of `size` blocks."""
+    steps = [_distances(lanes, cuts, i, i + size) for i in range(len(cuts) - 1 - size)]
+    best = _Run(first=0, size=size, repeat=1, stride=())
     start = 0
     for at, step in enumerate(steps):
         if step is None or step != steps[start]:
             start = at
-        repeat = (at + 1 - start + blocks) // blocks if step is not None else 1
-        if repeat > best[1] and step is not None:
-            best = (start, repeat, step)
+        repeat = (at + 1 - start + size) // size
+        if step is not None and repeat > best.repeat:
+            best = _Run(first=start, size=size, repeat=repeat, stride=step)
     return best
 
 
-def _distances(lanes: dict[Lane, Piece], cuts: list[Place], one: int, other: int) -> Distances | None:
+def _distances(
+    lanes: dict[Lane, Piece], cuts: list[Place], one: int, other: int
+) -> Distances | None:
     """How far apart two blocks lie in each segment; None if they are not equal otherwise."""
     found: dict[int, int] = {}
     for lane, piece in lanes.items():
@@ -180,24 +236,6 @@ def _without_offsets(words: Words) -> tuple[bytes, Offsets]:
         segments[:, slot] = np.where((low == 0) & (rest[name][:, 1] == 0), -1, low & 15)
         rest[name][:, 1] = 0
     return rest.tobytes(), segments
-
-
-def _groups(lanes: dict[Lane, Piece], cuts: list[Place]) -> dict[int, tuple[int, ...]]:
-    """For each node of the first repeat those of the later repeats."""
-    found: dict[int, list[int]] = {}
-    for one in range(1, len(cuts) - 1):
-        pairs = {
-            (int(a), int(b))
-            for lane, piece in lanes.items()
-            for a, b in zip(
-                piece.nodes[cuts[0][lane] : cuts[1][lane]],
-                piece.nodes[cuts[one][lane] : cuts[one + 1][lane]],
-                strict=True,
-            )
-        }
-        for first, other in sorted(pairs):
-            found.setdefault(first, []).append(other)
-    return {first: tuple(others) for first, others in found.items()}
 
 
 # --- sections

@@ -22,8 +22,10 @@ from athena.isa.fields import (
     N2,
     OP,
     P0,
+    SEG_A,
     SIG0,
     Op,
+    Seg,
     Sig,
     decode,
 )
@@ -31,6 +33,7 @@ from athena.isa.fields import (
 OPERANDS = ("a", "b", "c", "d", "e", "g")
 OFFSET_LIMIT = 1 << 32
 _LOW = OFFSET_LIMIT - 1
+_STRIDE_LIMIT = 1 << 24
 
 Words = NDArray[np.void]
 Offsets = NDArray[np.int64]
@@ -57,9 +60,13 @@ class WideBuilder(StreamBuilder):
 
     def _operands(self, word: np.void, **operands: Operand | None) -> None:
         for name, operand in operands.items():
-            if operand is not None and operand.imm >= OFFSET_LIMIT:
+            if operand is None or (operand.imm < OFFSET_LIMIT and operand.stride < _STRIDE_LIMIT):
+                continue
+            if operand.imm >= OFFSET_LIMIT:
                 self._high[len(self) - 1, name] = operand.imm & ~_LOW
-                operands[name] = replace(operand, imm=operand.imm & _LOW)
+            single = word["op"] in (Op.COPY, Op.MCAST) and word["n"][1] == 1
+            stride = 0 if single else operand.stride  # of one row it has no meaning
+            operands[name] = replace(operand, imm=operand.imm & _LOW, stride=stride)
         super()._operands(word, **operands)
 
 
@@ -74,10 +81,52 @@ class Piece:
 
 
 def lift(piece: Piece, fifo_words: int) -> Piece:
-    """The piece with a SETA before every word whose offset needs more than 32 bits; offsets then fit."""
+    """The piece with all offsets below 4 GiB.
+
+    Where an op's register walks only operands that share the upper part of their offset, its start takes that part; other words get a
+    SETA of a free register before them.
+    """
     wide = piece.offsets >= OFFSET_LIMIT
     if not wide.any():
         return piece
+    words, offsets = piece.words.copy(), piece.offsets.copy()
+    bounds = (*piece.starts, len(words))
+    for start, end in zip(bounds, bounds[1:], strict=False):
+        if wide[start:end].any():
+            _move_starts(words[start:end], offsets[start:end])
+    return _with_setas(replace(piece, words=words, offsets=offsets), fifo_words)
+
+
+def _move_starts(words: Words, offsets: Offsets) -> None:
+    """In one op, add the upper part of offsets to the SETA of registers that serve nothing else; in place."""
+    rows = decode(words)
+    aregs, segments = rows[:, AREG_A : AREG_A + 24 : 4], rows[:, SEG_A : SEG_A + 24 : 4]
+    sets = rows[:, OP] == Op.SETA
+    target, source = rows[:, P0], rows[:, N2]
+    for areg in np.unique(aregs[offsets >= OFFSET_LIMIT]):
+        walks = aregs == areg
+        high = np.unique(offsets[walks] & ~_LOW)
+        begins = np.flatnonzero(sets & (target == areg) & (source != areg))
+        others = _used_beside(rows) | set(source[sets & (target != areg)].tolist())
+        if (
+            areg == 0
+            or len(high) > 1
+            or len(begins) == 0
+            or begins[0] > np.flatnonzero(walks.any(axis=1))[0]
+            or int(areg) in others
+            or (segments[walks] >= Seg.L1).any()
+        ):
+            continue
+        for at in begins:
+            p = words["p"][at]
+            value = (int(p[2]) << 32 | int(p[1]) & _LOW) + int(high[0])
+            words["p"][at, 1:3] = np.array([value & _LOW, value >> 32], np.int64).astype(np.int32)
+        offsets[walks] &= _LOW
+
+
+def _with_setas(piece: Piece, fifo_words: int) -> Piece:
+    """A SETA before every word whose offset still needs more than 32 bits."""
+    wide = piece.offsets >= OFFSET_LIMIT
     words, offsets = piece.words.copy(), piece.offsets & _LOW
     for slot, name in enumerate(OPERANDS):
         words[name][:, 1] = offsets[:, slot]
@@ -91,7 +140,7 @@ def lift(piece: Piece, fifo_words: int) -> Piece:
             raise CapacityError(
                 "an op beyond 4 GiB of a segment has no address register left", where="lowering"
             )
-        for slot, areg in zip(slots, free, strict=False):
+        for slot, areg in zip(slots.tolist(), free, strict=False):
             low = int(words[OPERANDS[slot]][at, 0])
             extra.seta(areg, int(piece.offsets[at, slot]) & ~_LOW, add=low >> 4 & 15)
             words[OPERANDS[slot]][at, 0] = low & ~0xF0 | areg << 4
@@ -116,25 +165,34 @@ def _used_by_op(piece: Piece) -> list[frozenset[int]]:
 
 
 def _used(rows: NDArray[np.int64]) -> frozenset[int]:
-    found: set[int] = set(rows[:, AREG_A : AREG_A + 24 : 4].ravel().tolist())
+    """Registers that the decoded words of an op read or write."""
+    sets, loops = rows[:, OP] == Op.SETA, rows[:, OP] == Op.LOOP
+    found = _used_beside(rows)
+    found.update(
+        rows[:, AREG_A : AREG_A + 24 : 4].ravel().tolist(), rows[sets, P0].tolist(), rows[sets, N2].tolist()
+    )  # fmt: skip
+    for shift in range(0, 16, 4):
+        found.update((rows[loops, P0 + 4] >> shift & 15).tolist())
+    return frozenset(found)
+
+
+def _used_beside(rows: NDArray[np.int64]) -> set[int]:
+    """Registers that select clips or hold masks of clusters."""
+    found: set[int] = set()
     for slot in range(3):
         found.update((rows[rows[:, CLIP_EN] >> slot & 1 > 0, CLIP0 + slot] & 15).tolist())
-    parameters = rows[:, P0 : P0 + 8]
-    seta, loop, sync, mcast = (
-        parameters[rows[:, OP] == op] for op in (Op.SETA, Op.LOOP, Op.SYNC, Op.MCAST)
-    )
-    found.update(seta[:, 0].tolist(), rows[rows[:, OP] == Op.SETA, N2].tolist())
-    found.update(mcast[:, 2].tolist())
-    for shift in range(0, 16, 4):
-        found.update((loop[:, 4] >> shift & 15).tolist())
-    signals = np.concatenate([rows[:, SIG0 : SIG0 + 2].ravel(), sync[:, 2:4].ravel()])
+    found.update(rows[rows[:, OP] == Op.MCAST, P0 + 2].tolist())
+    more = rows[rows[:, OP] == Op.SYNC, P0 + 2 : P0 + 4]
+    signals = np.concatenate([rows[:, SIG0 : SIG0 + 2].ravel(), more.ravel()])
     masked = np.isin(signals >> 13, (Sig.CDMA_MASK, Sig.CORES_MASK))
     found.update((signals[masked] >> 5 & 255).tolist())
-    return frozenset(found)
+    return found
 
 
 def _grow_loops(words: Words, places: list[int], fifo_words: int) -> None:
     """Loops that gain words have longer bodies."""
+    if not places:
+        return
     spots = np.array(places)
     for at in np.flatnonzero(words["op"] == Op.LOOP):
         body = int(words["n"][at, 1])
