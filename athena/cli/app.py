@@ -39,21 +39,27 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from athena import __version__
+
+        print(f"athena {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", callback=_version, is_eager=True
+        ),
     ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Print a trace when something fails.")
     ] = False,
 ) -> None:
-    del debug  # taken out of the arguments by `edge`, here for --help
-    if version:
-        from athena import __version__
-
-        print(f"athena {__version__}")
-        raise typer.Exit
+    del version, debug  # --debug is taken out of the arguments by `edge`; here for --help
 
 
 app.command("quickstart")(quickstart.quickstart)

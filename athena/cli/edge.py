@@ -16,6 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TextIO
 
+from athena.cli.interrupt import Interrupts
+
 DEBUG = "--debug"
 INTERRUPTED = 130
 INTERNAL = 70
@@ -25,17 +27,18 @@ def guarded(arguments: list[str]) -> int:
     """Run the command that `arguments` name and turn whatever happens into an exit code."""
     debug = DEBUG in arguments
     _prepare_streams()
-    try:
-        code = _run([item for item in arguments if item != DEBUG])
-        _flush()
-        return code
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        _silence(sys.stdout)
-        return 0
-    except BaseException as error:
-        return _failed(error, debug=debug)
+    with Interrupts() as interrupts:
+        try:
+            code = _run([item for item in arguments if item != DEBUG])
+            sys.stdout.flush()
+            return INTERRUPTED if interrupts.seen else code
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except BrokenPipeError:
+            _silence(sys.stdout)
+            return 0
+        except BaseException as error:
+            return INTERRUPTED if interrupts.seen else _failed(error, debug=debug)
 
 
 def _run(arguments: list[str]) -> int:
@@ -96,10 +99,6 @@ def _prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _flush() -> None:
-    sys.stdout.flush()
 
 
 def _tell(text: str) -> None:

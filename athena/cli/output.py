@@ -26,8 +26,14 @@ def console() -> Console:
     """Standard output: colour on a terminal only, and never against NO_COLOR."""
     from rich.console import Console
 
+    class Quiet(Console):
+        """Leaves a closed pipe to the command line's edge."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
     fixed = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
-    return Console(file=sys.stdout, width=fixed, highlight=False, soft_wrap=False)
+    return Quiet(file=sys.stdout, width=fixed, highlight=False, soft_wrap=False)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
