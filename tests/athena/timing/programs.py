@@ -67,7 +67,7 @@ def chips(draw):
             "core.vector.lanes": draw(st.sampled_from([3, 8])),
             "core.fifo_words": draw(st.sampled_from([8, 9, 16])),
             "core.fetch_bytes_per_cycle": draw(st.sampled_from([16, 32, 100, 128])),
-            "core.fetch_latency_cycles": draw(st.sampled_from([0, 3, 20])),
+            "core.fetch_latency_cycles": draw(st.sampled_from([0, 3, 20, 60])),
             "core.dma_words_in_flight": draw(st.sampled_from([1, 2, 4])),
             "core.l1_banks": draw(st.sampled_from([2, 4, 16])),
             "hbm.latency_cycles": draw(st.sampled_from([0, 7, 40])),
@@ -192,6 +192,26 @@ WORDS = {
 CHAIN = (Queue.LOAD, Queue.MATRIX, Queue.VECTOR, Queue.STORE)
 
 
+def prelude(draw, builder, filler):
+    """Words before the rounds: some that issue faster than they can be fetched, loops, skipped
+    loops.
+    """
+
+    def burst(most):
+        for _ in range(draw(st.integers(0, most))):
+            builder.sync()
+
+    burst(25)
+    filler(draw(st.integers(0, 4)))
+    with builder.loop(draw(st.integers(0, 3)), clip=draw(clip)):
+        burst(4)
+        with builder.loop(draw(st.integers(0, 1))):
+            burst(2)
+    burst(12)
+    with builder.loop(draw(st.integers(0, 2)), (2, 64)):
+        filler(draw(st.integers(1, 2)))
+
+
 @st.composite
 def streams(draw, kind, rounds):
     """A stream of one queue: `rounds` rounds, each taking from the queue before and giving to the
@@ -219,9 +239,7 @@ def streams(draw, kind, rounds):
                 builder.seta(draw(st.integers(0, 2)), 64, mult=32, scalar=1, div=2, mod=3)
             builder.sync(signals=gives)
 
-    filler(draw(st.integers(0, 4)))
-    with builder.loop(draw(st.integers(0, 2)), (2, 64)):
-        filler(draw(st.integers(1, 2)))
+    prelude(draw, builder, filler)
     shape = draw(st.sampled_from(["flat", "loop", "nested", "three"]))
     outer = draw(st.sampled_from([n for n in range(1, rounds + 1) if rounds % n == 0]))
     if shape == "flat":

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, Verbosity, given, settings
 from hypothesis import strategies as st
 
 from athena.chip.load import load_chip
@@ -19,7 +19,11 @@ from tests.athena.timing.programs import chips, program, programs
 from tests.athena.timing.stepper import clipped, lanes_of
 
 RANDOM = settings(
-    max_examples=25, deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate)
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    phases=(Phase.explicit, Phase.generate),
+    verbosity=Verbosity.quiet,
 )
 
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, Verbosity, given, settings
 
 from athena.chip.load import load_chip
 from athena.errors import DeadlockError, FaultError, ProgramError, RuntimeLimitError
@@ -19,8 +19,12 @@ from tests.athena.timing.stepper import simulate_slowly
 
 EDGE = load_chip("athena-edge-ci")
 RANDOM = settings(
-    max_examples=60, deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate)
-)  # shrinking a pair of programs takes longer than the run may
+    max_examples=50,
+    deadline=None,
+    derandomize=True,
+    phases=(Phase.explicit, Phase.generate),
+    verbosity=Verbosity.quiet,
+)  # shrinking or printing programs takes minutes
 FEW = settings(RANDOM, max_examples=10)
 
 
@@ -292,3 +296,25 @@ def test_a_long_trace_is_complete_and_in_order():
     assert len(result.trace) == 100_002
     assert (np.diff(result.trace[1:, 3]) == 1).all()
     assert (result.trace[:, 1] == np.arange(100_002)).all()
+
+
+def test_intervals_of_very_many_repeats_are_grouped():
+    builder = StreamBuilder()
+    builder.node = 2
+    builder.sync()
+    builder.end()
+    repeats = 10_000
+    result = simulate(program((repeats, [(Queue.LOAD, builder)], (0,) * 16)), EDGE)
+    (node,) = result.nodes
+    assert node.node == 2
+    assert node.first_cycle + node.span_cycles <= node.last_cycle == result.cycles
+    assert result.counts.words_executed == 2 * repeats
+    assert result.counts.fetch_bytes == 2 * 128 * repeats
+
+
+def test_a_word_of_an_absurd_node_is_refused():
+    builder = StreamBuilder()
+    builder.node = 2**31 - 1
+    builder.end()
+    with pytest.raises(ProgramError, match="node"):
+        simulate(program([(Queue.LOAD, builder)]), EDGE)

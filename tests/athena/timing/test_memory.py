@@ -8,12 +8,12 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from athena.chip.load import load_chip
-from athena.errors import ChipError
+from athena.errors import ChipError, FaultError
 from athena.isa.builder import StreamBuilder, Wait, acc, hbm, l1, l2, self_sem
 from athena.isa.fields import Dt, Queue, Seg, Sig, signal
 from athena.timing import layout as at
 from athena.timing import simulate
-from athena.timing.chip_arrays import chip_parameters, memory_arrays
+from athena.timing.chip_arrays import chip_parameters
 from tests.athena.timing.programs import program
 
 ATHENA = load_chip("athena")
@@ -166,19 +166,17 @@ def test_contended_executions_are_deterministic(case):
 
 
 def memory_of(chip):
-    """The parameters and an engine memory with this chip's channels, for calls of single kernels.
-    """
-    parameters = chip_parameters(chip, trace=False)
+    """An engine memory with the chip's parameters, for calls of single kernels."""
     m = np.zeros(at.FIXED_END + 4096, np.int64)
-    m[: at.C_END] = parameters
-    return m, memory_arrays(chip, parameters)
+    m[: at.C_END] = chip_parameters(chip, trace=False)
+    return m
 
 
 @pytest.mark.parametrize("channels", [1, 2, 48, 64, 80])
 def test_every_aligned_group_of_chunks_uses_every_channel_once(channels):
     from athena.timing.channel_kernel import channel_of
 
-    m, _ = memory_of(load_chip(ATHENA, overrides={"hbm.channels": channels}))
+    m = memory_of(load_chip(ATHENA, overrides={"hbm.channels": channels}))
     for group in (0, 1, 5, 1000, 123_456_789):
         used = [channel_of(m, group * channels + lane) for lane in range(channels)]
         assert sorted(used) == list(range(channels))
@@ -188,7 +186,7 @@ def test_every_aligned_group_of_chunks_uses_every_channel_once(channels):
 def test_rows_at_a_power_of_two_apart_are_spread_over_the_channels(stride):
     from athena.timing.channel_kernel import channel_of
 
-    m, _ = memory_of(ATHENA)
+    m = memory_of(ATHENA)
     used = {channel_of(m, k * stride) for k in range(64)}
     assert len(used) >= 16
 
@@ -199,7 +197,7 @@ def test_refresh_takes_its_windows_out_of_the_channels_time(start, work, phase):
     from athena.timing.channel_kernel import after_refresh
 
     every, blocked, channel = 1000, 130, at.FIXED_END
-    m, _ = memory_of(ATHENA)
+    m = memory_of(ATHENA)
     m[at.C_REFRESH_EVERY], m[at.C_REFRESH] = every, blocked
     m[channel + at.CH_REFRESH] = phase
     time, left = start, work
@@ -410,3 +408,33 @@ def test_reads_and_writes_together_lose_time_to_turnarounds():
     both = simulate(big([(Queue.LOAD, load), (Queue.STORE, store)]), ATHENA)
     alone = simulate(big([(Queue.LOAD, load)]), ATHENA)
     assert 0.75 * bandwidth(alone) < bandwidth(both) < 0.98 * bandwidth(alone)
+
+
+def test_words_of_a_queue_complete_in_order_whatever_memory_they_read():
+    builder = StreamBuilder()
+    with builder.loop(6, (1, MIB)):
+        builder.load(hbm(Seg.WEIGHT, 0, areg=1), l1(0), rows=1, row_bytes=100_000)
+        builder.load(l2(0), l1(MIB), rows=1, row_bytes=64)
+        builder.fill(l1(2 * MIB), rows=1, row_bytes=64)
+        builder.load(l2(0), l1(3 * MIB), rows=0, row_bytes=64)
+    builder.end()
+    result = simulate(big([(Queue.LOAD, builder, (3,))]), ATHENA, trace=True)
+    words = [row for row in result.trace.tolist() if row[2] in range(1, 5)]
+    assert len(words) == 24
+    assert [row[4] for row in words] == sorted(row[4] for row in words)
+    flying = [sum(other[4] > row[3] for other in words[:i]) for i, row in enumerate(words)]
+    assert max(flying) == ATHENA.core.dma_words_in_flight - 1
+
+
+@pytest.mark.parametrize(("scalar", "kind"), [(14, Queue.LOAD), (15, Queue.CDMA_IN)])
+def test_cores_and_clusters_find_their_own_part_by_number(scalar, kind):
+    units = 64 if kind is Queue.LOAD else 16
+    builder = StreamBuilder()
+    builder.seta(1, 0, mult=64, scalar=scalar)
+    near = l1(0) if kind is Queue.LOAD else l2(0)
+    builder.copy(hbm(Seg.INPUT, 0, areg=1), near, rows=1, row_bytes=64)
+    builder.end()
+    exact = program([(kind, builder)], segment_bytes=64 * units)
+    assert simulate(exact, ATHENA).counts.hbm_read_bytes == 64 * units
+    with pytest.raises(FaultError, match=f"{units - 1}.{kind.name}"):
+        simulate(program([(kind, builder)], segment_bytes=64 * units - 1), ATHENA)
