@@ -1,1 +1,1 @@
-"""SystemVerilog of one Athena core, and its co-simulation against the functional and timing models."""
+"""SystemVerilog of one core, and its co-simulation against the functional and timing models."""

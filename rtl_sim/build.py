@@ -1,8 +1,9 @@
-"""Find the tools and build simulators from the SystemVerilog, cached by the hash of all that goes in.
+"""Find the tools, build simulators of the core; cached by the hash of all that goes in.
 
 In:  a `Chip`; sources of `rtl_sim/rtl` and `rtl_sim/tb`.
-Out: `simulator(chip)` → path of the executable; `bench_sources` and `environment` for cocotb's runner.
-Raises: ToolError with the command that installs what is missing, or with the compiler's last lines when a build fails.
+Out: `simulator(chip)` → path of the executable; `rtl_sources`, `environment` for cocotb benches.
+Raises: ToolError with the command that installs what is missing, or with the compiler's last lines
+when a build fails.
 """
 
 from __future__ import annotations
@@ -97,7 +98,9 @@ def digest(chip: Chip, extra: str = "") -> str:
 
 
 def write_package(chip: Chip, folder: Path) -> Path:
-    """The generated package in `folder`; untouched when it is current, so that make rebuilds nothing."""
+    """The generated package in `folder`; untouched when it is current, so that make rebuilds
+    nothing.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path, text = folder / PACKAGE, package_text(chip)
     if not path.exists() or path.read_text() != text:

@@ -1,6 +1,8 @@
-"""Compare what the RTL did with the functional machine (bytes) and the timing engine (cycles), word by word.
+"""Compare what the RTL did with the functional machine (bytes) and the timing engine (cycles), word
+by word.
 
-In:  a job, the chip, the RTL's result. Out: `Agreement`, with the first difference of each kind in words.
+In:  a job, the chip, the RTL's result. Out: `Agreement`, with the first difference of each kind in
+     words.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Seeded random programs for the core that the RTL implements: legal, free of races and deadlocks, small.
+"""Seeded random programs for the core that the RTL implements: legal, free of races and deadlocks,
+small.
 
-In:  a seed and a `Chip`. Out: `RtlJob`: a program with one stream a queue and a random memory image.
-Every task has L1 bytes of its own; tasks go through the queues in one order, tied by semaphores that only count forward.
+In:  a seed and a `Chip`. Out: `RtlJob`: a program with one stream a queue and a random memory
+     image. Every task has L1 bytes of its own; tasks go through the queues in one order, tied by
+     semaphores that only count forward.
 """
 
 from __future__ import annotations
@@ -12,14 +14,26 @@ import numpy as np
 
 from athena.chip.model import Chip
 from athena.isa.builder import Clip, Operand, StreamBuilder, Wait, acc, hbm, l1, self_sem
-from athena.isa.fields import CORE_QUEUES, DT_BYTES, SEGMENTS, Acc, Alu, Dt, Kind, Lut, Queue, Red, Seg
+from athena.isa.fields import (
+    CORE_QUEUES,
+    DT_BYTES,
+    SEGMENTS,
+    Acc,
+    Alu,
+    Dt,
+    Kind,
+    Lut,
+    Queue,
+    Red,
+    Seg,
+)
 from athena.isa.operand import Mask, Side, Vec
 from athena.isa.program import Program, QueueRun, Section
 from rtl_sim.job import RtlJob
 
 IN_BYTES = 16384
 OUT_BYTES = 65536
-LOADED, SUMMED, DONE, FILLED, COPIED, AGAIN, CREDIT = range(7)  # semaphores
+LOADED, SUMMED, DONE, FILLED, COPIED, AGAIN, CREDIT, INDEXED = range(8)  # semaphores
 SCALARS = (0, 37, 1000, -13)
 SPARE_AREGS = (8, 9, 10)  # initial values of the run
 ALUS = tuple(alu for alu in Alu if alu is not Alu.SELECT)  # of alu1
@@ -184,8 +198,9 @@ def _multiply(make: Maker) -> None:
         loads += 1
     d = acc(d_at, stride=4 * d_stride, dt=total)
     make.streams[Queue.MATRIX].matmul(
-        make.near(a_at, stride=a_stride, dt=types[0]), make.near(b_at, stride=b_stride, dt=types[1]),
-        d, m=m, n=n, k=k, start=start, bias=bias, b_trans=trans, zeros=(zeros[0], zeros[1]),
+        make.near(a_at, stride=a_stride, dt=types[0]),
+        make.near(b_at, stride=b_stride, dt=types[1]), d, m=m, n=n, k=k, start=start,
+        bias=bias, b_trans=trans, zeros=(zeros[0], zeros[1]),
         waits=[Wait(LOADED, loads)] if loads else [], signals=[self_sem(SUMMED)],
     )  # fmt: skip
     at, stride, row = _vec(make, d, m, n, Wait(SUMMED))
@@ -210,6 +225,31 @@ def _fill(make: Maker) -> None:
         make.near(at, stride=row), rows=rows, row_bytes=row, value=value, signals=[self_sem(COPIED)]
     )
     make.store(at, row, rows, row, COPIED)
+
+
+def _gather(make: Maker) -> None:
+    """LOAD the row numbers, gather rows by them, scatter them into the output by others."""
+    rows, row = make.pick(1, 8), make.pick(1, 40)
+    stride, pitch = row + make.pick(0, 9), row + make.pick(0, 9)
+    index_at, at = make.room(8 * rows), make.room(rows * stride, align=1)
+    table = make.source(rows * pitch)
+    dst = make.target(rows * pitch)
+    numbers = make.rng.permutation(rows)
+    load = make.streams[Queue.LOAD]
+    for place in range(2 * rows):  # indices come from FILLs: the image is random bytes
+        number = int(numbers[place]) if place < rows else make.pick(0, rows - 1)
+        load.fill(l1(index_at + 4 * place), rows=1, row_bytes=4, value=number)
+    load.sync(signals=[self_sem(CREDIT)])
+    load.fill(l1(index_at + 4 * rows), rows=1, row_bytes=4, value=0, signals=[self_sem(INDEXED)])
+    load.copyx(
+        hbm(Seg.INPUT, table), make.near(at, stride=stride), make.near(index_at + 4 * rows),
+        limit=rows, rows=rows, row_bytes=row, pitch=pitch, waits=[Wait(INDEXED)],
+        signals=[self_sem(COPIED)],
+    )  # fmt: skip
+    make.streams[Queue.STORE].copyx(
+        make.near(at, stride=stride), hbm(Seg.OUTPUT, dst), make.near(index_at), limit=rows,
+        rows=rows, row_bytes=row, pitch=pitch, waits=[Wait(COPIED), Wait(CREDIT)],
+    )  # fmt: skip
 
 
 def _map(make: Maker) -> None:
@@ -273,7 +313,7 @@ def _nothing(make: Maker) -> None:
     store.sync(waits=[Wait(CREDIT)])
 
 
-TASKS = (_multiply, _multiply, _multiply, _pass_on, _fill, _map, _map, _looped, _nothing)
+TASKS = (_multiply, _multiply, _multiply, _pass_on, _fill, _gather, _map, _map, _looped, _nothing)
 
 
 def random_job(seed: int, chip: Chip) -> RtlJob:
@@ -294,7 +334,8 @@ def random_job(seed: int, chip: Chip) -> RtlJob:
     for stream in make.streams.values():
         stream.end()
     spare = tuple(zip(SPARE_AREGS, aregs, strict=True))
-    strides = [0] * SEGMENTS
+    strides, sizes = [0] * SEGMENTS, [0] * SEGMENTS
+    sizes[Seg.INPUT], sizes[Seg.OUTPUT] = IN_BYTES, OUT_BYTES
     strides[Seg.INPUT], strides[Seg.OUTPUT] = 64, make.out_at
     program = Program(
         name=f"random-{seed}", chip=chip.name, chip_hash="", precision="int8",
@@ -302,11 +343,13 @@ def random_job(seed: int, chip: Chip) -> RtlJob:
         sections=(
             Section(
                 name="all", repeat=make.pick(1, 3), seg_stride=tuple(strides),
-                runs=tuple(QueueRun(kind=queue, stream=i, aregs=spare) for i, queue in enumerate(CORE_QUEUES)),
+                runs=tuple(
+                    QueueRun(kind=queue, stream=i, aregs=spare)
+                    for i, queue in enumerate(CORE_QUEUES)
+                ),
             ),
         ),
-        segment_bytes=tuple({Seg.INPUT: IN_BYTES, Seg.OUTPUT: OUT_BYTES}.get(s, 0) for s in range(SEGMENTS)),
-        core_sems={AGAIN: 1}, scalars=SCALARS,
+        segment_bytes=tuple(sizes), core_sems={AGAIN: 1}, scalars=SCALARS,
     )  # fmt: skip
     image = rng.integers(0, 256, IN_BYTES, dtype=np.uint8)
     return RtlJob(program=program, segments={int(Seg.INPUT): image})

@@ -1,10 +1,13 @@
 """One program as the file that the batch simulator reads, and the files it writes as arrays.
 
-In:  a `Program`, input tensors. Out: the bytes of `<job>.in`; `RtlResult` from `.trace`, `.status`, `.out`.
-Raises: InputError for missing or misshapen tensors, CapacityError for programs larger than the test bench's memories.
+In:  a `Program`, input tensors. Out: the bytes of `<job>.in`; `RtlResult` from `.trace`, `.status`,
+     `.out`.
+Raises: InputError for missing or misshapen tensors, CapacityError for programs larger than the test
+bench's memories.
 
-Layout of `.in` (big endian, as $fread fills arrays): four sizes (instruction words, memory image, L1 image, cycle limit), end of
-mapped memory, flags, runs of each queue, 16 scalars, 32 semaphores, run descriptors queue by queue, words, memory, L1.
+Layout of `.in` (big endian, as $fread fills arrays): four sizes (instruction words, memory image,
+L1 image, cycle limit), end of mapped memory, flags, runs of each queue, 16 scalars, 32 semaphores,
+run descriptors queue by queue, words, memory, L1.
 """
 
 from __future__ import annotations
@@ -52,7 +55,9 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RtlJob:
-    """A program, its inputs by tensor name, and (for tests of single words) images of L1 and memory segments."""
+    """A program, its inputs by tensor name, and (for tests of single words) images of L1 and memory
+    segments.
+    """
 
     program: Program
     inputs: Mapping[str, NDArray[np.generic]] | None = None
@@ -64,7 +69,8 @@ class RtlJob:
 class RtlResult:
     """What the core did.
 
-    `trace` is int64 [words, 7] (TRACE_COLUMNS): one row a word in order of issue, then queue. `cycles` is the last completion.
+    `trace` is int64 [words, 7] (TRACE_COLUMNS): one row a word in order of issue, then queue.
+    `cycles` is the last completion.
     `segments` are the memory segments after the run, `l1` and `acc` the local memories.
     """
 
@@ -81,7 +87,9 @@ class RtlResult:
 
 
 def segment_bases(program: Program) -> tuple[int, ...]:
-    """Physical addresses of the memory segments (each on a page, in order of number), and the end of the last."""
+    """Physical addresses of the memory segments (each on a page, in order of number), and the end
+    of the last.
+    """
     bases, at = [], 0
     for size in program.segment_bytes[: len(HBM_SEGMENTS)]:
         bases.append(at)
@@ -100,7 +108,8 @@ def _view(image: Bytes, tensor: Tensor) -> NDArray[np.generic]:
 def _memory(job: RtlJob, bases: tuple[int, ...]) -> Bytes:
     program = job.program
     memory = np.zeros(bases[-1], np.uint8)
-    images = {**program.constants, **(job.segments or {})}
+    images: dict[int, Bytes] = {int(seg): image for seg, image in program.constants.items()}
+    images.update(job.segments or {})
     for segment, image in images.items():
         memory[bases[segment] : bases[segment] + len(image)] = image
     given = job.inputs or {}

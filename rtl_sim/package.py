@@ -2,7 +2,8 @@
 
 In:  `athena.isa.fields` (codes, word layout), `athena.isa.cycles` (SETA_CYCLES) and a `Chip`.
 Out: the text of the package; the build writes it beside its products, so no number exists twice.
-Raises: ChipError for a chip that the RTL cannot take (sizes that are no powers of two, several rows a cycle …).
+Raises: ChipError for a chip that the RTL cannot take (sizes that are no powers of two, several rows
+a cycle …).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from athena.errors import ChipError
 from athena.isa import cycles, fields
 
 COUNT_BITS = 20  # counts of unit words; a larger one is a range fault
+BOUND_BITS = 50  # sums of an areg, a launch scalar and an immediate
 RUNS_MAX = 256  # launch descriptors of one queue held by the test bench
 MEMORY_BYTES = 1 << 24  # main memory of the test bench
 PROGRAM_WORDS = 1 << 14  # instruction words of the test bench
@@ -27,6 +29,7 @@ class Fault(IntEnum):
     RANGE = 2  # an operand outside its memory, or a count above the RTL's counters
     SEMAPHORE = 3  # a counter above its limit, or taken by two queues at once
     LOOP = 4  # nested too deep, body longer than the FIFO or the loop around it, END inside
+    INDEX = 5  # a row number of COPYX outside its table
 
 
 _ENUMS = (
@@ -88,7 +91,8 @@ _TYPES = """
     uop_t                 uop;
   } issue_t;
 
-  // Widths of the above for arrays of them (Yosys neither indexes arrays of structs nor knows $bits of a type).
+  // Widths of the above for arrays of them: Yosys neither indexes arrays of structs nor knows
+  // $bits of a type.
   localparam int OPERAND_BITS = 64;
   localparam int WORD_BITS = 8 * WORD_BYTES;
   localparam int UOP_BITS = WORD_BITS + 3 * COUNT_BITS + 2 * BOUND_BITS + 5 * ADDR_BITS;
@@ -171,7 +175,7 @@ def _sizes(chip: Chip) -> dict[str, int]:
         "MODE_VEC_MASK": fields.MODE_VEC_MASK,
         "MODE_VEC_RED_KEEP": fields.MODE_VEC_RED_KEEP,
         "ADDR_BITS": 48,
-        "BOUND_BITS": 50,
+        "BOUND_BITS": BOUND_BITS,
         "PC_BITS": 24,
         "COUNT_BITS": COUNT_BITS,
         "RUNS_MAX": RUNS_MAX,

@@ -1,7 +1,8 @@
 """Run programs on the RTL: many in one start of the simulator.
 
 In:  jobs (`rtl_sim.job.RtlJob`) and a `Chip`. Out: an `RtlResult` a job.
-Raises: ToolError when tools are missing, FaultError / DeadlockError / RuntimeLimitError from `run_program`.
+Raises: ToolError when tools are missing, FaultError / DeadlockError / RuntimeLimitError from
+`run_program`.
 """
 
 from __future__ import annotations

@@ -174,7 +174,8 @@ module core #(
   );
 
   // Words in flight.
-  logic [1:0] dma_free, dma_ready;
+  logic [1:0] dma_free, dma_ready, bad_index, bad_row;
+  logic [1:0][athena_pkg::PC_BITS-1:0] dma_pc;  // of the word whose beats are under way
   logic [1:0][Slots-1:0] dma_done;
   logic [1:0][Slots-1:0][1:0][15:0] dma_signals;
   logic [1:0] unit_done, unit_free;
@@ -232,7 +233,7 @@ module core #(
   localparam int ArrayRows = athena_pkg::ROWS;
   localparam int Wide3 = 2 * ArrayRows > Wide1 ? 2 * ArrayRows : Wide1;
   localparam int PortBytes = Wide3 > Wide2 ? Wide3 : Wide2;
-  localparam int Readers = 8;  // STORE, A, B, bias, VEC a b c, side output
+  localparam int Readers = 10;  // STORE, A, B, bias, VEC a b c, side output, indices of STORE and LOAD
 
   logic [Readers-1:0] l1_read;
   logic [Readers-1:0][L1Bits-1:0] l1_read_addr;
@@ -281,6 +282,12 @@ module core #(
       .clk_i,
       .rst_i,
       .start_i(start[StoreQ]),
+      .memory_bytes_i,
+      .index_read_o(l1_read[8]),
+      .index_addr_o(l1_read_addr[8]),
+      .index_data_i(l1_read_data[8][31:0]),
+      .bad_index_o(bad_index[StoreQ]),
+      .bad_row_o(bad_row[StoreQ]),
       .uop_i(uop[StoreQ]),
       .slot_i(slot[StoreQ]),
       .ready_o(dma_ready[StoreQ]),
@@ -304,6 +311,12 @@ module core #(
       .clk_i,
       .rst_i,
       .start_i(start[LoadQ]),
+      .memory_bytes_i,
+      .index_read_o(l1_read[9]),
+      .index_addr_o(l1_read_addr[9]),
+      .index_data_i(l1_read_data[9][31:0]),
+      .bad_index_o(bad_index[LoadQ]),
+      .bad_row_o(bad_row[LoadQ]),
       .uop_i(uop[LoadQ]),
       .slot_i(slot[LoadQ]),
       .ready_o(dma_ready[LoadQ]),
@@ -406,6 +419,13 @@ module core #(
       fault_pc_o <= '0;
     end else if (!halted) begin
       if (sem_fault) fault_o <= athena_pkg::FAULT_SEMAPHORE;
+      for (int q = 1; q >= 0; q--) begin
+        if (bad_index[q] || bad_row[q]) begin
+          fault_o <= bad_index[q] ? athena_pkg::FAULT_INDEX : athena_pkg::FAULT_RANGE;
+          fault_queue_o <= 2'(q);
+          fault_pc_o <= dma_pc[q];
+        end
+      end
       for (int q = Queues - 1; q >= 0; q--) begin
         if (faults[q]) begin
           fault_queue_o <= 2'(q);
@@ -416,6 +436,8 @@ module core #(
       end
     end
   end
+
+  always_ff @(posedge clk_i) for (int q = 0; q < 2; q++) if (start[q]) dma_pc[q] <= pc[q];
 
   assign quiet_o = unit_busy == '0 && issue == '0 && restart == '0 && control_done_o == '0;
   assign done_o = queue_busy == '0 && unit_busy == '0;

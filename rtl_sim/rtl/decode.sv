@@ -25,7 +25,7 @@ module decode #(
   logic [2:0][31:0] count;
   logic [2:0][CountBits-1:0] n;
   logic signed [AddrBits+1:0] room;
-  logic too_big, is_copy, is_fill, is_matmul, is_vec, unit, work, bias;
+  logic too_big, is_copyx, is_copy, is_fill, is_matmul, is_vec, unit, work, bias;
   logic fields_legal, places_legal;
   logic [7:0] kind_b, kind_c;
 
@@ -87,10 +87,11 @@ module decode #(
   assign control_o = word_i.op == athena_pkg::OP_END || word_i.op == athena_pkg::OP_SYNC ||
       word_i.op == athena_pkg::OP_LOOP || word_i.op == athena_pkg::OP_SETA;
   assign is_copy = Dma && word_i.op == athena_pkg::OP_COPY;
+  assign is_copyx = Dma && word_i.op == athena_pkg::OP_COPYX;
   assign is_fill = Queue == athena_pkg::QUEUE_LOAD && word_i.op == athena_pkg::OP_FILL;
   assign is_matmul = Queue == athena_pkg::QUEUE_MATRIX && word_i.op == athena_pkg::OP_MATMUL;
   assign is_vec = Queue == athena_pkg::QUEUE_VECTOR && word_i.op == athena_pkg::OP_VEC;
-  assign unit = is_copy || is_fill || is_matmul || is_vec;
+  assign unit = is_copy || is_copyx || is_fill || is_matmul || is_vec;
 
   assign empty_o = is_matmul || is_vec ? n[0] == '0 || n[1] == '0 :
       n[1] == '0 || n[2] == '0 || (is_copy && n[0] == '0);
@@ -120,11 +121,22 @@ module decode #(
     row_bytes = '0;
     block_stride = '0;
     align = '0;
-    if (!is_copy && !is_fill) begin
+    if (is_copyx) align[1] = '1;
+    if (is_matmul || is_vec) begin
       for (int i = 0; i < 4; i++) align[i] = 2'((3'd1 << size_shift(word_i.dt[i])) - 3'd1);
       align[4] = '1;
     end
-    if (is_copy || is_fill) begin
+    if (is_copyx) begin  // the rows of the table are checked one by one
+      used[0] = work && Queue == athena_pkg::QUEUE_STORE;
+      used[1] = work;
+      used[3] = work && Queue == athena_pkg::QUEUE_LOAD;
+      rows[0] = n[1];
+      rows[1] = CountBits'(1);
+      rows[3] = n[1];
+      row_bytes[0] = {2'b0, n[2]};
+      row_bytes[1] = {n[1], 2'b0};
+      row_bytes[3] = {2'b0, n[2]};
+    end else if (is_copy || is_fill) begin
       used[0] = work && is_copy;
       used[3] = work;
       rows[0] = n[1];
@@ -203,7 +215,7 @@ module decode #(
 
   always_comb begin
     ports_o = '0;
-    if (is_copy || is_fill || is_vec) begin
+    if (is_copy || is_copyx || is_fill || is_vec) begin
       ports_o.l1_rd = l1_banks[0] | l1_banks[1] | l1_banks[2];
       ports_o.acc_rd = acc_banks[0] | acc_banks[1] | acc_banks[2];
     end else if (is_matmul) begin
@@ -256,8 +268,9 @@ module decode #(
   always_comb begin
     fields_legal = 1'b1;
     places_legal = 1'b1;
-    if (is_copy) begin
-      places_legal = Queue == athena_pkg::QUEUE_LOAD ? in_memory[0] && in_l1[3] : in_l1[0] && in_memory[3];
+    if (is_copy || is_copyx) begin
+      places_legal = (!is_copyx || in_l1[1]) &&
+          (Queue == athena_pkg::QUEUE_LOAD ? in_memory[0] && in_l1[3] : in_l1[0] && in_memory[3]);
     end else if (is_fill) begin
       places_legal = in_l1[3];
       fields_legal = n[2][1:0] == '0 || word_i.p[0] == {4{word_i.p[0][7:0]}};

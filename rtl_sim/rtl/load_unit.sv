@@ -1,4 +1,4 @@
-// LOAD: COPY asks memory for a beat a cycle and writes what comes back into L1; FILL writes a pattern without asking.
+// LOAD: COPY and COPYX ask memory for a beat a cycle and write what comes back into L1; FILL writes a pattern without asking.
 // What a beat is for travels with the request, so the unit keeps no list of them.
 module load_unit #(
     localparam int Bus = athena_pkg::LOAD_BYTES,
@@ -10,6 +10,12 @@ module load_unit #(
     input  logic                              clk_i,
     input  logic                              rst_i,
     input  logic                              start_i,
+    input  logic [athena_pkg::ADDR_BITS-1:0]  memory_bytes_i,
+    output logic                              index_read_o,  // COPYX
+    output logic [L1Bits-1:0]                 index_addr_o,
+    input  logic [31:0]                       index_data_i,
+    output logic                              bad_index_o,
+    output logic                              bad_row_o,
     input  athena_pkg::uop_t                  uop_i,
     input  logic [SlotBits-1:0]               slot_i,
     output logic                              ready_o,
@@ -26,22 +32,24 @@ module load_unit #(
 );
   localparam int CountBits = athena_pkg::COUNT_BITS;
 
-  logic fill, is_fill, valid, last, rsp_last;
+  logic indexed, fill, is_fill, valid, last, rsp_last;
   logic [31:0] pattern;
   logic [SlotBits-1:0] slot, rsp_slot;
   logic [LenBits-1:0] bytes, rsp_bytes;
   logic [athena_pkg::ADDR_BITS-1:0] src, dst;
   logic [L1Bits-1:0] rsp_addr;
 
+  assign indexed = uop_i.word.op == athena_pkg::OP_COPYX;
   assign is_fill = uop_i.word.op == athena_pkg::OP_FILL;
 
   walker #(
-      .BusBytes(Bus)
+      .BusBytes(Bus),
+      .TableIsSource(1'b1)
   ) u_walker (
       .clk_i,
       .rst_i,
       .start_i,
-      .blocks_i(is_fill ? CountBits'(1) : uop_i.n[0]),
+      .blocks_i(is_fill || indexed ? CountBits'(1) : uop_i.n[0]),
       .rows_i(uop_i.n[1]),
       .row_bytes_i(uop_i.n[2]),
       .src_i(uop_i.addr[0]),
@@ -50,6 +58,16 @@ module load_unit #(
       .dst_i(uop_i.addr[3]),
       .dst_stride_i(uop_i.word.d.stride),
       .dst_block_i(uop_i.word.p[1]),
+      .indexed_i(indexed),
+      .index_i(uop_i.addr[1][L1Bits-1:0]),
+      .limit_i(uop_i.n[0]),
+      .pitch_i(uop_i.word.p[0]),
+      .memory_bytes_i,
+      .index_read_o,
+      .index_addr_o,
+      .index_data_i,
+      .bad_index_o,
+      .bad_row_o,
       .valid_o(valid),
       .last_o(last),
       .ready_o,

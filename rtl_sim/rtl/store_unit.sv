@@ -1,4 +1,4 @@
-// STORE: COPY reads a beat of L1 a cycle and sends it to memory, which says when the last one is written.
+// STORE: COPY and COPYX read a beat of L1 a cycle and send it to memory, which says when the last one is written.
 module store_unit #(
     localparam int Bus = athena_pkg::STORE_BYTES,
     localparam int LenBits = $clog2(Bus + 1),
@@ -8,7 +8,13 @@ module store_unit #(
 ) (
     input  logic                             clk_i,
     input  logic                             rst_i,
-    input  logic                             start_i,
+    input  logic                              start_i,
+    input  logic [athena_pkg::ADDR_BITS-1:0]  memory_bytes_i,
+    output logic                              index_read_o,  // COPYX
+    output logic [L1Bits-1:0]                 index_addr_o,
+    input  logic [31:0]                       index_data_i,
+    output logic                              bad_index_o,
+    output logic                              bad_row_o,
     input  athena_pkg::uop_t                 uop_i,
     input  logic [SlotBits-1:0]              slot_i,
     output logic                             ready_o,
@@ -24,17 +30,19 @@ module store_unit #(
     input  logic                             rsp_valid_i,
     input  logic [TagBits-1:0]               rsp_tag_i
 );
-  logic last;
+  logic last, indexed;
+  assign indexed = uop_i.word.op == athena_pkg::OP_COPYX;
   logic [SlotBits-1:0] slot;
   logic [athena_pkg::ADDR_BITS-1:0] src;
 
   walker #(
-      .BusBytes(Bus)
+      .BusBytes(Bus),
+      .TableIsSource(1'b0)
   ) u_walker (
       .clk_i,
       .rst_i,
       .start_i,
-      .blocks_i(uop_i.n[0]),
+      .blocks_i(indexed ? athena_pkg::COUNT_BITS'(1) : uop_i.n[0]),
       .rows_i(uop_i.n[1]),
       .row_bytes_i(uop_i.n[2]),
       .src_i(uop_i.addr[0]),
@@ -43,6 +51,16 @@ module store_unit #(
       .dst_i(uop_i.addr[3]),
       .dst_stride_i(uop_i.word.d.stride),
       .dst_block_i(uop_i.word.p[1]),
+      .indexed_i(indexed),
+      .index_i(uop_i.addr[1][L1Bits-1:0]),
+      .limit_i(uop_i.n[0]),
+      .pitch_i(uop_i.word.p[0]),
+      .memory_bytes_i,
+      .index_read_o,
+      .index_addr_o,
+      .index_data_i,
+      .bad_index_o,
+      .bad_row_o,
       .valid_o(read_o),
       .last_o(last),
       .ready_o,

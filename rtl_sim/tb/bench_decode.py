@@ -1,4 +1,6 @@
-"""Cocotb bench of the decoder of LOAD: counts after clips, addresses, empty words, bank ports of random COPY words."""
+"""Cocotb bench of the decoder of LOAD: counts after clips, addresses, empty words, bank ports of
+random COPY words.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,13 @@ from cocotb.triggers import Timer
 
 from athena.isa.builder import Clip, StreamBuilder, Wait, hbm, l1
 from athena.isa.fields import AREGS, SCALARS, Seg
+from rtl_sim.package import BOUND_BITS, COUNT_BITS
 from rtl_sim.tb.pack import pack_lanes, unpack_lanes
 
 WRAP = 1 << 48
 MEMORY_BYTES = 1 << 20
 L1_BYTES, BANKS = 32768, 16
-COUNT_BITS = 20
+COUNTS_AT = 5 * 48 + 2 * BOUND_BITS  # above five addresses and VEC's two bounds
 
 
 @cocotb.test()
@@ -67,8 +70,8 @@ async def random_copies(dut: Any) -> None:
         ]
         first = (bases[src.seg] + areg[a] + src.imm, areg[d] + dst.imm)
         uop = int(dut.uop_o.value)
-        assert unpack_lanes(uop >> (4 * 48), COUNT_BITS, 3) == counts
-        addresses = [x % WRAP for x in unpack_lanes(uop, 48, 4)]
+        assert unpack_lanes(uop >> COUNTS_AT, COUNT_BITS, 3) == counts
+        addresses = [x % WRAP for x in unpack_lanes(uop, 48, 5)]
         assert (addresses[0], addresses[3]) == (first[0] % WRAP, first[1] % WRAP)
         assert (dut.empty_o.value == 1) == (0 in counts)
         assert dut.legal_o.value == 1

@@ -1,4 +1,6 @@
-"""Cocotb bench of the float32 blocks against numpy: random bit patterns, near and far exponents, all special values."""
+"""Cocotb bench of the float32 blocks against numpy: random bit patterns, near and far exponents,
+all special values.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,9 @@ import numpy as np
 from cocotb.triggers import Timer
 
 SPECIAL = (
-    0, 1, 2, 0x7FFFFF, 0x800000, 0x800001, 0x3F800000, 0x3F800001, 0x31500000, 0x33800000, 0x4B000000, 0x4EFFFFFF,
-    0x4F000000, 0x7F7FFFFF, 0x7F800000, 0x7FC00000, 0x7FA00001, 0x3F000000, 0x3FC00000, 0x40200000, 0x00150000,
+    0, 1, 2, 0x7FFFFF, 0x800000, 0x800001, 0x3F800000, 0x3F800001, 0x34000000, 0x33800000,
+    0x4B000000, 0x4EFFFFFF, 0x4F000000, 0x7F7FFFFF, 0x7F800000, 0x7FC00000, 0x7FA00001,
+    0x3F000000, 0x3FC00000, 0x40200000, 0x00400000,
 )  # fmt: skip
 NAN = 0x7FC00000
 
@@ -45,7 +48,9 @@ async def equal_to_numpy(dut: Any) -> None:
     with np.errstate(all="ignore"):
         sums, products = _bits(fx + fy), _bits(fx * fy)
         from_int = x.view(np.int32).astype(np.float32).view(np.uint32)
-        rounded = np.nan_to_num(np.rint(fx.astype(np.float64)), nan=0.0, posinf=2.0**40, neginf=-(2.0**40))
+        rounded = np.nan_to_num(
+            np.rint(fx.astype(np.float64)), nan=0.0, posinf=2.0**40, neginf=-(2.0**40)
+        )
         to_int = np.clip(rounded, -(2.0**31), 2.0**31 - 1).astype(np.int64) & 0xFFFFFFFF
     for i in range(len(x)):
         dut.x_i.value, dut.y_i.value = int(x[i]), int(y[i])

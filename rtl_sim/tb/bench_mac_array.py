@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
@@ -14,7 +16,7 @@ FEED_BITS = 16
 Matrix = NDArray[np.int64]
 
 
-async def _idle(dut) -> None:
+async def _idle(dut: Any) -> None:
     Clock(dut.clk_i, 2, "ns").start()
     dut.en_i.value = 1
     dut.float_i.value = 0
@@ -28,7 +30,7 @@ async def _idle(dut) -> None:
         await FallingEdge(dut.clk_i)
 
 
-async def _stream(dut, tiles: list[tuple[Matrix, Matrix]], *, trans: bool) -> list[list[int]]:
+async def _stream(dut: Any, tiles: list[tuple[Matrix, Matrix]], *, trans: bool) -> list[list[int]]:
     """Feed tiles with period max(M, R), the next tile's weights behind each; sums by cycle."""
     rows, cols = int(dut.Rows.value), int(dut.Cols.value)
     period = max(rows, *(len(a) for a, _ in tiles))
@@ -53,7 +55,7 @@ async def _stream(dut, tiles: list[tuple[Matrix, Matrix]], *, trans: bool) -> li
     return seen
 
 
-async def _check(dut, lengths: tuple[int, ...], *, trans: bool, extreme: bool = False) -> None:
+async def _check(dut: Any, lengths: tuple[int, ...], *, trans: bool, extreme: bool = False) -> None:
     rows, cols = int(dut.Rows.value), int(dut.Cols.value)
     rng = np.random.default_rng(len(lengths) + 10 * trans)
     tiles = []
@@ -67,29 +69,30 @@ async def _check(dut, lengths: tuple[int, ...], *, trans: bool, extreme: bool = 
     seen = await _stream(dut, tiles, trans=trans)
     period = max(rows, *lengths)
     for i, (a, w) in enumerate(tiles):
-        # A row that enters in cycle t is seen rows + cols - 1 edges later, after edge t + R + C - 2.
+        # A row that enters in cycle t is seen rows + cols - 1 edges later, after edge t + R + C -
+        # 2.
         first = rows + i * period + rows + cols - 2
         np.testing.assert_array_equal(np.array(seen[first : first + len(a)]), a @ w)
 
 
 @cocotb.test()
-async def one_tile(dut) -> None:
+async def one_tile(dut: Any) -> None:
     await _check(dut, (3,), trans=False)
 
 
 @cocotb.test()
-async def shortest_tiles_back_to_back(dut) -> None:
+async def shortest_tiles_back_to_back(dut: Any) -> None:
     rows = int(dut.Rows.value)
     await _check(dut, (rows, 1, rows, rows - 1), trans=False)
 
 
 @cocotb.test()
-async def long_tiles_transposed(dut) -> None:
+async def long_tiles_transposed(dut: Any) -> None:
     rows = int(dut.Rows.value)
     await _check(dut, (2 * rows + 1, 5, 2 * rows), trans=True)
     await _check(dut, (rows, rows, 2, rows), trans=True)
 
 
 @cocotb.test()
-async def extreme_sums(dut) -> None:
+async def extreme_sums(dut: Any) -> None:
     await _check(dut, (4, 4), trans=False, extreme=True)

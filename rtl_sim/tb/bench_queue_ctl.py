@@ -1,4 +1,6 @@
-"""Cocotb bench of the queue controller: the order of words, address registers and releases of random nested loops and SETAs."""
+"""Cocotb bench of the queue controller: the order of words, address registers and releases of
+random nested loops and SETAs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cocotb bench of the strided walker: every beat's addresses, and the next copy at the last beat."""
+"""Cocotb bench of the strided walker: every beat's addresses, the next copy at the last beat."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def _random(rng: np.random.Generator) -> Shape:
 
     return {
         "blocks": pick(1, 4), "rows": pick(1, 5), "row_bytes": pick(1, 50),
-        "src": pick(0, 1 << 40), "src_stride": pick(0, 1 << 24), "src_block": pick(-(1 << 31), 1 << 31),
+        "src": pick(0, 1 << 40), "src_stride": pick(0, 1 << 24),
+        "src_block": pick(-(1 << 31), 1 << 31),
         "dst": pick(0, 1 << 15), "dst_stride": pick(0, 1 << 10), "dst_block": pick(-999, 999),
     }  # fmt: skip
 
@@ -40,7 +41,7 @@ def _random(rng: np.random.Generator) -> Shape:
 async def copies_back_to_back(dut: Any) -> None:
     bus = int(dut.BusBytes.value)
     rng = np.random.default_rng(5)
-    await boot(dut, start_i=0)
+    await boot(dut, start_i=0, indexed_i=0)
     for _ in range(40):
         shape = _random(rng)
         for name, value in shape.items():

@@ -62,19 +62,24 @@ module trace (
 
   function automatic logic [31:0] crc32(input athena_pkg::uop_t uop);
     logic [31:0] crc;
-    longint at, blocks, rows, width;
+    longint at, blocks, rows, width, first, stride;
+    logic [3:0] seg;
     logic dma, unused;
     unused = ^uop;
-    dma = uop.word.op == athena_pkg::OP_COPY || uop.word.op == athena_pkg::OP_FILL;
+    dma = uop.word.op == athena_pkg::OP_COPY || uop.word.op == athena_pkg::OP_COPYX || uop.word.op == athena_pkg::OP_FILL;
+    // A scatter's rows are read where they came from: L1 holds them still.
+    if (uop.word.op == athena_pkg::OP_COPYX && uop.word.d.seg != athena_pkg::SEG_L1) begin
+      {first, stride, seg} = {longint'(uop.addr[0]), longint'(uop.word.a.stride), uop.word.a.seg};
+    end else {first, stride, seg} = {longint'(uop.addr[3]), longint'(uop.word.d.stride), uop.word.d.seg};
     blocks = uop.word.op == athena_pkg::OP_COPY ? longint'(uop.n[0]) : 1;
     rows = dma ? longint'(uop.n[1]) : longint'(uop.n[0]);
     width = row_bytes(uop.word.op, uop.word.dt[3], uop.n[1], uop.n[2]);
     crc = '1;
     for (longint b = 0; b < blocks; b++) begin
       for (longint r = 0; r < rows; r++) begin
-        at = longint'(uop.addr[3]) + b * longint'(signed'(uop.word.p[1])) + r * longint'(uop.word.d.stride);
+        at = first + b * longint'(signed'(uop.word.p[1])) + r * stride;
         for (longint i = 0; i < width; i++) begin
-          crc = crc_table[crc[7:0]^byte_at(uop.word.d.seg, at+i)] ^ (crc >> 8);
+          crc = crc_table[crc[7:0]^byte_at(seg, at+i)] ^ (crc >> 8);
         end
       end
     end

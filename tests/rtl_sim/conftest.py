@@ -1,6 +1,9 @@
-"""Skips with the reason where the tools to build RTL are missing; builds cocotb benches in the cache."""
+"""Skips with the reason where the tools to build RTL are missing; builds cocotb benches in the
+cache.
+"""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,14 @@ def ci_chip():
     return load_chip("athena-edge-ci")
 
 
+def _copy_objects(source, target):
+    """Verilator's own objects are the same for every bench: compile them once."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ("verilated", "verilated_dpi", "verilated_vpi", "verilated_threads"):
+        if (source / f"{name}.o").exists() and not (target / f"{name}.o").exists():
+            shutil.copyfile(source / f"{name}.o", target / f"{name}.o")
+
+
 @pytest.fixture
 def run_bench(rtl_tools, ci_chip, tmp_path, monkeypatch):
     """Build `top` for athena-edge-ci and run the cocotb module `module` on it."""
@@ -37,6 +48,8 @@ def run_bench(rtl_tools, ci_chip, tmp_path, monkeypatch):
         home = build.cache_folder(os.environ) / f"bench-{build.digest(ci_chip)}"
         package = build.write_package(ci_chip, home)
         tag = "".join(f"-{key}{value}" for key, value in (parameters or {}).items())
+        folder = home / f"{top}{tag}"
+        _copy_objects(home, folder)
         runner = runner_module.get_runner("verilator")
         runner.build(
             sources=[package, *build.rtl_sources(), *sources],
@@ -44,14 +57,15 @@ def run_bench(rtl_tools, ci_chip, tmp_path, monkeypatch):
             parameters=parameters or {},
             build_args=list(build.WARNINGS),
             timescale=("1ns", "1ps"),
-            build_dir=home / f"{top}{tag}",
+            build_dir=folder,
         )
+        _copy_objects(folder, home)
         monkeypatch.setenv("PYTHONPATH", str(ROOT))
         monkeypatch.syspath_prepend(ROOT)
         runner.test(
             hdl_toplevel=top,
             test_module=f"rtl_sim.tb.{module}",
-            build_dir=home / f"{top}{tag}",
+            build_dir=folder,
             test_dir=tmp_path,
             results_xml=str(tmp_path / "results.xml"),
         )

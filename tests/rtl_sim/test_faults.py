@@ -7,7 +7,7 @@ import pytest
 
 from athena.errors import DeadlockError, FaultError, RuntimeLimitError
 from athena.isa.builder import Clip, StreamBuilder, Wait, acc, hbm, l1, self_sem
-from athena.isa.fields import CORE_QUEUES, SEGMENTS, Alu, Dt, Op, Seg, Sig, signal
+from athena.isa.fields import CORE_QUEUES, SEGMENTS, Alu, Dt, Lut, Op, Seg, Sig, signal
 from athena.isa.operand import Side, Vec
 from athena.isa.program import Program, QueueRun, Section
 from rtl_sim.job import Outcome, RtlJob
@@ -31,7 +31,8 @@ def program(**streams):
     runs = tuple(QueueRun(kind=queue, stream=i) for i, queue in enumerate(CORE_QUEUES))
     sizes = tuple(8192 if s == Seg.ACT else 0 for s in range(SEGMENTS))
     return Program(
-        name="fault", chip="athena-edge-ci", chip_hash="", precision="int8", streams=tuple(builders),
+        name="fault", chip="athena-edge-ci", chip_hash="", precision="int8",
+        streams=tuple(builders),
         sections=(Section(name="all", runs=runs),), segment_bytes=sizes,
     )  # fmt: skip
 
@@ -76,43 +77,138 @@ def _nested(b, levels, body):
         _nested(b, levels - 1, body)
 
 
+def _gather(index, src=0, limit=4, pitch=16):
+    def add(b):
+        b.fill(l1(0), rows=1, row_bytes=8, value=index, signals=[self_sem(0)])
+        b.copyx(
+            hbm(Seg.ACT, src), l1(64, stride=16), l1(0), limit=limit, rows=2, row_bytes=16,
+            pitch=pitch, waits=[Wait(0)],
+        )  # fmt: skip
+
+    return program(load=add)
+
+
 ILLEGAL, RANGE, SEM, LOOP = Fault.ILLEGAL_WORD, Fault.RANGE, Fault.SEMAPHORE, Fault.LOOP
 CASES = {
     "cleared memory": (patched(program(load=_load), LOAD, 1, op=0), ILLEGAL, LOAD, 1),
-    "unknown opcode": (patched(program(store=lambda b: b.sync()), STORE, 1, op=77), ILLEGAL, STORE, 1),
-    "word of another queue": (patched(program(load=_load), LOAD, 1, op=int(Op.MATMUL)), ILLEGAL, LOAD, 1),
-    "FILL on STORE": (program(store=lambda b: b.fill(l1(0), rows=1, row_bytes=4)), ILLEGAL, STORE, 1),
+    "unknown opcode": (
+        patched(program(store=lambda b: b.sync()), STORE, 1, op=77),
+        ILLEGAL,
+        STORE,
+        1,
+    ),
+    "word of another queue": (
+        patched(program(load=_load), LOAD, 1, op=int(Op.MATMUL)),
+        ILLEGAL,
+        LOAD,
+        1,
+    ),
+    "FILL on STORE": (
+        program(store=lambda b: b.fill(l1(0), rows=1, row_bytes=4)),
+        ILLEGAL,
+        STORE,
+        1,
+    ),
     "COPY from L2": (program(load=lambda b: _load(b, seg=Seg.L2)), ILLEGAL, LOAD, 1),
-    "signal to another core": (program(load=lambda b: _load(b, signals=[signal(Sig.ALL_CORES, 1)])), ILLEGAL, LOAD, 1),
-    "wait on semaphore 40": (patched(program(load=_load), LOAD, 1, wait=(40, 1, 0, 0)), ILLEGAL, LOAD, 1),
+    "signal to another core": (
+        program(load=lambda b: _load(b, signals=[signal(Sig.ALL_CORES, 1)])),
+        ILLEGAL,
+        LOAD,
+        1,
+    ),
+    "wait on semaphore 40": (
+        patched(program(load=_load), LOAD, 1, wait=(40, 1, 0, 0)),
+        ILLEGAL,
+        LOAD,
+        1,
+    ),
     "fp32 MATMUL": (program(matrix=lambda b: _matmul(b, dt=Dt.F32)), ILLEGAL, MATRIX, 1),
-    "zero point 200 of int8": (program(matrix=lambda b: _matmul(b, zeros=(200, 0))), ILLEGAL, MATRIX, 1),
+    "zero point 200 of int8": (
+        program(matrix=lambda b: _matmul(b, zeros=(200, 0))),
+        ILLEGAL,
+        MATRIX,
+        1,
+    ),
     "SELECT first": (
-        program(vector=lambda b: _vec(b, Vec(integer=True, alu1=Alu.SELECT, b=Side(5, None, 1.0)))), ILLEGAL, VECTOR, 1,
+        program(vector=lambda b: _vec(b, Vec(integer=True, alu1=Alu.SELECT, b=Side(5, None, 1.0)))),
+        ILLEGAL,
+        VECTOR,
+        1,
     ),
     "SETA by 0": (program(vector=lambda b: b.seta(1, div=0)), ILLEGAL, VECTOR, 1),
     "load past memory": (program(load=lambda b: _load(b, src=8192 - 15)), RANGE, LOAD, 1),
-    "load past L1": (program(load=lambda b: _load(b, dst=L1_BYTES - 31, rows=2, stride=16)), RANGE, LOAD, 1),
+    "load past L1": (
+        program(load=lambda b: _load(b, dst=L1_BYTES - 31, rows=2, stride=16)),
+        RANGE,
+        LOAD,
+        1,
+    ),
     "blocks before memory": (
-        program(load=lambda b: _load(b, src=16, blocks=2, block_strides=(-17, 16))), RANGE, LOAD, 1,
+        program(load=lambda b: _load(b, src=16, blocks=2, block_strides=(-17, 16))),
+        RANGE,
+        LOAD,
+        1,
     ),
     "store past memory": (
-        program(store=lambda b: b.store(l1(0), hbm(Seg.ACT, 8190), rows=1, row_bytes=3)), RANGE, STORE, 1,
+        program(store=lambda b: b.store(l1(0), hbm(Seg.ACT, 8190), rows=1, row_bytes=3)),
+        RANGE,
+        STORE,
+        1,
     ),
     "ACC past its end": (program(matrix=lambda b: _matmul(b, d=ACC_BYTES - 64)), RANGE, MATRIX, 1),
     "ACC misaligned": (program(matrix=lambda b: _matmul(b, d=2)), RANGE, MATRIX, 1),
     "VEC misaligned stride": (
-        program(vector=lambda b: b.vec(l1(0, stride=6, dt=Dt.I32), l1(512, stride=64, dt=Dt.I32), Vec(integer=True), rows=2, cols=1)),
-        RANGE, VECTOR, 1,
+        program(
+            vector=lambda b: b.vec(
+                l1(0, stride=6, dt=Dt.I32),
+                l1(512, stride=64, dt=Dt.I32),
+                Vec(integer=True),
+                rows=2,
+                cols=1,
+            )
+        ),
+        RANGE,
+        VECTOR,
+        1,
     ),
-    "count above the counters": (program(load=lambda b: _load(b, rows=1 << COUNT_BITS)), RANGE, LOAD, 1),
+    "count above the counters": (
+        program(load=lambda b: _load(b, rows=1 << COUNT_BITS)),
+        RANGE,
+        LOAD,
+        1,
+    ),
+    "row number above the table": (_gather(4), Fault.INDEX, LOAD, 2),
+    "row number below the table": (_gather(-1), Fault.INDEX, LOAD, 2),
+    "row past memory": (_gather(3, src=8192 - 63), RANGE, LOAD, 2),
+    "row before memory": (_gather(3, pitch=-16), RANGE, LOAD, 2),
+    "indices misaligned": (patched(_gather(0), LOAD, 2, b=(int(Seg.L1), 2)), RANGE, LOAD, 2),
+    "table function": (
+        program(vector=lambda b: _vec(b, Vec(lut=Lut.EXP), dt=Dt.F32)),
+        ILLEGAL,
+        VECTOR,
+        1,
+    ),
+    "integer FLOOR": (
+        program(vector=lambda b: _vec(b, Vec(lut=Lut.FLOOR, integer=True))),
+        ILLEGAL,
+        VECTOR,
+        1,
+    ),
     "four loops": (program(vector=lambda b: _nested(b, 4, 1)), LOOP, VECTOR, 4),
     "body above the FIFO": (program(vector=lambda b: _nested(b, 1, 33)), LOOP, VECTOR, 1),
     "body past the loop around it": (
-        patched(program(vector=lambda b: _nested(b, 2, 1)), VECTOR, 2, n=(2, 2, 0)), LOOP, VECTOR, 2,
+        patched(program(vector=lambda b: _nested(b, 2, 1)), VECTOR, 2, n=(2, 2, 0)),
+        LOOP,
+        VECTOR,
+        2,
     ),
-    "END in a loop": (patched(program(vector=lambda b: _nested(b, 1, 1)), VECTOR, 1, n=(2, 2, 0)), LOOP, VECTOR, 3),
-}  # fmt: skip
+    "END in a loop": (
+        patched(program(vector=lambda b: _nested(b, 1, 1)), VECTOR, 1, n=(2, 2, 0)),
+        LOOP,
+        VECTOR,
+        3,
+    ),
+}
 
 
 def _overflow(b):

@@ -1,4 +1,6 @@
-"""Random programs: every written byte as the functional machine has it, every cycle as the timing engine."""
+"""Random programs: every written byte as the functional machine has it, every cycle as the timing
+engine.
+"""
 
 import numpy as np
 import pytest
@@ -29,7 +31,9 @@ def test_random_programs_agree_in_every_byte_and_cycle(finished, ci_chip):
 
 
 def test_the_programs_reach_what_they_are_meant_to(finished):
-    """Waiting for ports and for words in flight, loops, several runs: else the comparison says little."""
+    """Waiting for ports and for words in flight, loops, several runs: else the comparison says
+    little.
+    """
     traces = [result.trace for _, result in finished]
     words = np.concatenate(traces)
     assert len(words) > 3000
