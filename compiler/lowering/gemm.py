@@ -121,7 +121,8 @@ def prepare_gemm(step: PlanStep, plan: Plan, chip: Chip) -> GemmJob:
         batch=len(outers),
         staging=step.consts[1] is not None and not attrs.trans_b,
     )
-    mapping = choose_gemm(shape, chip)
+    mapping = plan.mappings.get(shape) or choose_gemm(shape, chip)
+    plan.mappings[shape] = mapping
     weights = _weights(step, plan, b, attrs.trans_b, mapping)
     return GemmJob(
         step=step,

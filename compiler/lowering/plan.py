@@ -11,7 +11,9 @@ whose result is a graph output grows the cache in place.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -69,6 +71,7 @@ class Plan:
     views: dict[str, View] = field(default_factory=dict)
     steps: list[PlanStep] = field(default_factory=list)
     const_data: dict[int, np.ndarray] = field(default_factory=dict)
+    mappings: dict[Hashable, Any] = field(default_factory=dict)  # of ops met before, by shape
     _packed: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def buffer(self, segment: Seg, nbytes: int, name: str, value: str = "") -> int:
