@@ -76,5 +76,6 @@ def vgather_cycles(rows: int, cols: int, lanes: int, startup: int) -> int:
     return startup + rows * (1 + ceil_div(cols, lanes))
 
 
-# The serial divider takes a cycle for each of 16 quotient bits, one to start, one to multiply.
+# One cycle to start, 16 for two serial divisions (div, mod) of 32 bits at four bits a cycle, one to
+# multiply and add.
 SETA_CYCLES = 18
