@@ -40,9 +40,7 @@ def simulate(
     False allows fast-forward of steady loops; `Timeline.exact` says whether any was taken (this
     version takes none). `max_events` bounds the work.
     """
-    from athena.timing.engine_kernel import (
-        run,  # compiled code loads only when something is simulated
-    )
+    from athena.timing.engine_kernel import run  # loads compiled code, only when it is needed
 
     state = build(program, chip, trace=trace)
     _start(state)

@@ -39,11 +39,12 @@ def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
     """Decorator: compile for `signature`, or load from the cache if no source has changed."""
 
     def compiled(function: Callable[..., Any]) -> Any:
-        dispatcher = njit(cache=True)(function)
+        try:
+            dispatcher = njit(cache=True)(function)
+        except RuntimeError:  # no folder that a cache could be written to
+            dispatcher = njit(function)
         file: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
-        if hasattr(
-            file, "_source_stamp"
-        ):  # a private name; without it the cache is Numba's usual one
+        if hasattr(file, "_source_stamp"):  # a private name: without it, Numba's own stamp
             file._source_stamp = _stamp()
         dispatcher.compile(signature)
         dispatcher.disable_compile()

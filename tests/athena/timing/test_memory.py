@@ -438,3 +438,29 @@ def test_cores_and_clusters_find_their_own_part_by_number(scalar, kind):
     assert simulate(exact, ATHENA).counts.hbm_read_bytes == 64 * units
     with pytest.raises(FaultError, match=f"{units - 1}.{kind.name}"):
         simulate(program([(kind, builder)], segment_bytes=64 * units - 1), ATHENA)
+
+
+@pytest.mark.parametrize("key", ["cluster.l2_banks", "noc.cluster_port_bytes_per_cycle"])
+def test_a_multicast_is_as_slow_as_its_slowest_receiver(key):
+    """Loads from L2 share the banks with what arrives; 64 bytes a cycle are less than HBM gives."""
+    chip = load_chip(ATHENA, overrides={key: 1 if key.endswith("banks") else 64})
+    builder = StreamBuilder()
+    builder.seta(2, 0b110)
+    builder.mcast(hbm(Seg.WEIGHT, 0), l2(0), rows=1, row_bytes=MIB, mask_areg=2)
+    builder.end()
+    alone = simulate(big([(Queue.CDMA_IN, builder, (0,))]), chip)
+    assert alone.cycles == pytest.approx(MIB / 64, rel=0.1)
+    other = StreamBuilder()
+    other.load(hbm(Seg.ACT, 0), l1(0), rows=1, row_bytes=MIB)
+    other.load(l2(0), l1(0), rows=1, row_bytes=MIB)
+    other.end()
+    for core, slows in ((0, False), (4, True)):  # cluster 0 receives nothing, cluster 1 does
+        both = simulate(
+            big([(Queue.CDMA_IN, builder, (0,)), (Queue.LOAD, other, (core,))]), chip, trace=True
+        )
+        mcast = next(
+            row
+            for row in both.trace.tolist()
+            if "CDMA_IN" in both.queue_names[row[0]] and row[2] == 1
+        )
+        assert (mcast[4] > 1.15 * alone.cycles) == slows
