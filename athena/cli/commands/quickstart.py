@@ -76,7 +76,10 @@ def _print(found: Quickstart) -> None:
     ]
     rows = [*first, *((label, text) for label, text in shown.items() if label not in names)]
     columns = ["", "quickstart model", *(layer.name for layer in found.layers)]
-    beside = [dict((a, b) for a, b, _ in figures.headline(x.summary)) for x in found.layers]
+    beside = [
+        {a: f"{b} ({c})" if a == "Numerics" else b for a, b, c in figures.headline(x.summary)}
+        for x in found.layers
+    ]
     body = [(label, text, *(_beside(label, each) for each in beside)) for label, text in rows]
     output.table(f"{run.workload.task} on {run.provenance.chip}, {run.precision}", columns, body)
     output.show(LIMITS, "wrote " + "  ".join(str(path) for path in found.files))
