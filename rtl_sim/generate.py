@@ -26,6 +26,8 @@ from athena.isa.fields import (
     Queue,
     Red,
     Seg,
+    Sig,
+    signal,
 )
 from athena.isa.operand import Mask, Side, Vec
 from athena.isa.program import Program, QueueRun, Section
@@ -301,7 +303,13 @@ def _nothing(make: Maker) -> None:
         hbm(Seg.INPUT, 0), l1(0), rows=3, row_bytes=9, clips=(None, clip, None),
         signals=[self_sem(CREDIT)],
     )  # fmt: skip
-    store.sync(waits=[Wait(CREDIT)], signals=[self_sem(CREDIT)])
+    some = signal(Sig.CORES_OF_CLUSTER, CREDIT, arg=make.pick(0, 7))
+    store.sync(
+        waits=[Wait(CREDIT)], signals=[self_sem(CREDIT), signal(Sig.ALL_CORES, CREDIT), some]
+    )
+    store.sync(waits=[Wait(CREDIT)])
+    if _reaches(some):
+        store.sync(waits=[Wait(CREDIT)])
     matrix.matmul(l1(0, dt=Dt.I8), l1(0, dt=Dt.I8), acc(0, dt=Dt.I32), m=0, n=3, k=2)
     vector.vec(l1(0, dt=Dt.I32), l1(0, dt=Dt.I32), Vec(integer=True), rows=0, cols=1)
     for builder in (load, store, vector):
@@ -311,6 +319,11 @@ def _nothing(make: Maker) -> None:
                 div=make.pick(1, 9), mod=make.pick(0, 5), add=make.pick(0, 7),
             )  # fmt: skip
     store.sync(waits=[Wait(CREDIT)])
+
+
+def _reaches(code: int) -> bool:
+    """Whether a signal to cores of the cluster has the only core among them."""
+    return bool(code >> 5 & 1)
 
 
 TASKS = (_multiply, _multiply, _multiply, _pass_on, _fill, _gather, _map, _map, _looped, _nothing)

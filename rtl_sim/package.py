@@ -136,6 +136,7 @@ def check_chip(chip: Chip) -> None:
         (chip.hbm.kind == MemoryKind.FIXED, "hbm.kind", "the RTL has fixed-latency memory"),
         (chip.hbm.latency_cycles >= 1, "hbm.latency_cycles", "at least 1"),
         (core.fetch_latency_cycles >= 2, "core.fetch_latency_cycles", "at least 2"),
+        (chip.noc.signal_cycles >= 1, "noc.signal_cycles", "at least 1"),
         (beats.is_integer(), "core.fetch_bytes_per_cycle", "must divide a word"),
         (_power_of_two(core.vector.lanes), "core.vector.lanes", "must be a power of two"),
         (core.load_bytes_per_cycle % 4 == 0, "core.load_bytes_per_cycle", "a multiple of 4"),
@@ -201,6 +202,7 @@ def _sizes(chip: Chip) -> dict[str, int]:
         "FETCH_BYTES": core.fetch_bytes_per_cycle,
         "FETCH_BEATS": fields.WORD_BYTES // core.fetch_bytes_per_cycle,
         "FETCH_LATENCY": core.fetch_latency_cycles,
+        "SIGNAL_CYCLES": chip.noc.signal_cycles,
         "MEMORY_LATENCY": chip.hbm.latency_cycles,
     }
 

@@ -66,7 +66,7 @@ module core #(
   logic [Queues-1:0][athena_pkg::AREGS-1:0][AddrBits-1:0] areg;
   logic [Queues-1:0][athena_pkg::PC_BITS-1:0] pc, released;
   logic [Queues-1:0][31:0] loop_count;
-  logic [Queues-1:0][1:0][15:0] unit_sig;
+  logic [Queues-1:0][3:0][15:0] head_signals;
   logic [Queues-1:0][3:0][15:0] control_signals;
   logic [Queues-1:0] restart, available, head, control, legal, bad_range, bad_loop, empty, hold, issue;
   logic [Queues-1:0] queue_busy, unit_ready, unit_busy, wants, unit_issue, start, faults;
@@ -77,12 +77,7 @@ module core #(
   // Queues.
   for (genvar q = 0; q < Queues; q++) begin : g_queue
     athena_pkg::run_t run;
-    athena_pkg::word_t head_word;
     assign run = run_i[q];
-    assign head_word = word[q];
-    assign unit_sig[q] = head_word.sig;
-    logic unused;
-    assign unused = ^head_word;
     fetch u_fetch (
         .clk_i,
         .rst_i,
@@ -118,6 +113,7 @@ module core #(
         .bad_loop_o(bad_loop[q]),
         .issue_i(issue[q]),
         .control_i(control[q]),
+        .signals_i(head_signals[q]),
         .done_o(control_done_o[q]),
         .signals_o(control_signals[q]),
         .busy_o(queue_busy[q])
@@ -136,6 +132,7 @@ module core #(
         .empty_o(empty[q]),
         .loop_count_o(loop_count[q]),
         .waits_o(waits[q]),
+        .signals_o(head_signals[q]),
         .ports_o(ports[q]),
         .uop_o(uop[q])
     );
@@ -164,6 +161,7 @@ module core #(
       .Signals(Signals)
   ) u_semaphores (
       .clk_i,
+      .rst_i,
       .load_i(launch_i),
       .init_i(sems_i),
       .waits_i(waits),
@@ -189,7 +187,7 @@ module core #(
         .issue_i(unit_issue[q]),
         .empty_i(empty[q]),
         .ports_i(ports[q]),
-        .signals_i(unit_sig[q]),
+        .signals_i(head_signals[q][1:0]),
         .free_o(dma_free[q]),
         .slot_o(slot[q]),
         .done_i(dma_done[q]),
@@ -209,7 +207,7 @@ module core #(
         .issue_i(unit_issue[2+u]),
         .empty_i(empty[2+u]),
         .ports_i(ports[2+u]),
-        .signals_i(unit_sig[2+u]),
+        .signals_i(head_signals[2+u][1:0]),
         .free_o(unit_free[u]),
         .slot_o(slot[2+u]),
         .done_i(unit_done[u]),

@@ -13,6 +13,7 @@ module decode #(
     output logic                                                           empty_o,      // nothing to do
     output logic [31:0]                                                    loop_count_o,
     output logic [3:0][15:0]                                               waits_o,
+    output logic [3:0][15:0]                                               signals_o,  // kind SELF, or ALL_CORES: by the NoC
     output athena_pkg::ports_t                                             ports_o,
     output athena_pkg::uop_t                                               uop_o
 );
@@ -246,9 +247,17 @@ module decode #(
         if (waits_o[i][15:8] != '0) waits_legal = 1'b0;
         waits_o[i] = '0;  // a wait on nothing holds, so that the word gets as far as its fault
       end
-      if (signal[i][15:13] != athena_pkg::SIG_NONE && signal[i][15:13] != athena_pkg::SIG_SELF) begin
-        signals_legal = 1'b0;
-      end
+      // On a chip of one core every target that is a core is this one; sets that lack it get nothing.
+      signals_o[i] = signal[i];
+      case (signal[i][15:13])
+        athena_pkg::SIG_NONE, athena_pkg::SIG_SELF, athena_pkg::SIG_ALL_CORES: ;
+        athena_pkg::SIG_CORES_OF_CLUSTER: signals_o[i][15:13] = signal[i][5] ? athena_pkg::SIG_ALL_CORES : athena_pkg::SIG_NONE;
+        athena_pkg::SIG_CORES_MASK: begin
+          signals_o[i][15:13] = areg_i[signal[i][8:5]][0] ? athena_pkg::SIG_ALL_CORES : athena_pkg::SIG_NONE;
+          if (signal[i][12:9] != '0) signals_legal = 1'b0;
+        end
+        default: signals_legal = 1'b0;
+      endcase
     end
   end
 

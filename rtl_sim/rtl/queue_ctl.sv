@@ -19,6 +19,7 @@ module queue_ctl (
     output logic                                                 bad_loop_o,   // the head is a LOOP that cannot run, or an END inside one
     input  logic                                                 issue_i,
     input  logic                                                 control_i,    // the head runs in this controller
+    input  logic [3:0][15:0]                                     signals_i,    // of the head
     output logic                                                 done_o,       // a control word completes in this cycle
     output logic [3:0][15:0]                                     signals_o,    // and sends these
     output logic                                                 busy_o
@@ -163,12 +164,7 @@ module queue_ctl (
       if (depth_next == '0) released <= pc_next;
       else if (depth == '0) released <= pc + 1'b1;
       control_done <= control_i && !is_seta;
-      if (control_i) begin
-        signals[0] <= word_i.sig[0];
-        signals[1] <= word_i.sig[1];
-        signals[2] <= word_i.op == athena_pkg::OP_SYNC ? word_i.p[2][15:0] : '0;
-        signals[3] <= word_i.op == athena_pkg::OP_SYNC ? word_i.p[3][15:0] : '0;
-      end
+      if (control_i) signals <= signals_i;
       if (is_seta) begin
         seta_areg  <= word_i.p[0][3:0];
         seta_keeps <= seta_keeps_next;

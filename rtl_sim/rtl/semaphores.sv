@@ -1,9 +1,11 @@
 // Consuming counters of the core. A queue's waits hold when every one is met in this cycle (waits of one word on one counter
-// add up); its issue takes them. Signals of this cycle are seen from the next.
+// add up); its issue takes them. Signals of this cycle are seen from the next, those that go by the NoC (kind ALL_CORES, also to
+// the own core) SIGNAL_CYCLES later.
 module semaphores #(
     parameter int Signals = 4
 ) (
     input  logic                                                     clk_i,
+    input  logic                                                     rst_i,
     input  logic                                                     load_i,   // take the initial values
     input  logic                 [athena_pkg::SEMS-1:0][7:0]         init_i,
     input  logic                 [athena_pkg::QUEUES-1:0][3:0][15:0] waits_i,  // sem | n << 8
@@ -16,8 +18,11 @@ module semaphores #(
   localparam int SemBits = $clog2(Sems);
   localparam int Wide = 12;  // QUEUES * 4 waits of 255 fit
 
+  localparam int Stages = athena_pkg::SIGNAL_CYCLES - 1;
+
   logic [Sems-1:0][7:0] value;
-  logic [Sems-1:0][Wide-1:0] plus, minus;
+  logic [Sems-1:0][Wide-1:0] plus, minus, sent, arrived;
+  logic sends;
   logic [Wide-1:0] need;
 
   always_comb begin
@@ -34,7 +39,9 @@ module semaphores #(
   end
 
   always_comb begin
-    plus  = '0;
+    plus  = arrived;
+    sent  = '0;
+    sends = 1'b0;
     minus = '0;
     for (int q = 0; q < athena_pkg::QUEUES; q++) begin
       for (int i = 0; i < 4; i++) begin
@@ -45,7 +52,10 @@ module semaphores #(
       end
     end
     for (int i = 0; i < Signals; i++) begin
-      if (signals_i[i][15:13] != athena_pkg::SIG_NONE) begin
+      if (signals_i[i][15:13] == athena_pkg::SIG_ALL_CORES && Stages > 0) begin
+        sends = 1'b1;
+        sent[signals_i[i][SemBits-1:0]] = sent[signals_i[i][SemBits-1:0]] + 1'b1;
+      end else if (signals_i[i][15:13] != athena_pkg::SIG_NONE) begin
         plus[signals_i[i][SemBits-1:0]] = plus[signals_i[i][SemBits-1:0]] + 1'b1;
       end
     end
@@ -54,6 +64,27 @@ module semaphores #(
       if (minus[s] > Wide'(value[s])) fault_o = 1'b1;
       else if (Wide'(value[s]) - minus[s] + plus[s] > Wide'(athena_pkg::SEM_MAX)) fault_o = 1'b1;
     end
+  end
+
+  if (Stages > 0) begin : g_noc
+    logic valid;
+    logic [Sems-1:0][Wide-1:0] counts;
+    latency_pipe #(
+        .Width(Sems * Wide),
+        .Stages(Stages)
+    ) u_pipe (
+        .clk_i,
+        .rst_i,
+        .valid_i(sends),
+        .d_i(sent),
+        .valid_o(valid),
+        .q_o(counts)
+    );
+    assign arrived = valid ? counts : '0;
+  end else begin : g_near
+    logic unused;
+    assign unused = ^{sends, sent, rst_i};
+    assign arrived = '0;
   end
 
   always_ff @(posedge clk_i) begin

@@ -116,8 +116,8 @@ async def _play(dut: Any, words: Any, first: list[int], rng: np.random.Generator
 async def random_streams(dut: Any) -> None:
     scalars = [*S, *[0] * (SCALARS - len(S))]
     await boot(
-        dut, launch_i=0, runs_i=25, issue_i=0, control_i=1, available_i=1, count_i=0, word_i=0,
-        scalars_i=pack_lanes(scalars, 32), run_i=0,
+        dut, launch_i=0, runs_i=25, issue_i=0, control_i=1, available_i=1, count_i=0,
+        word_i=0, signals_i=0, scalars_i=pack_lanes(scalars, 32), run_i=0,
     )  # fmt: skip
     rng = np.random.default_rng(3)
     for run in range(25):

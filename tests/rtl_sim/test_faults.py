@@ -110,8 +110,8 @@ CASES = {
         1,
     ),
     "COPY from L2": (program(load=lambda b: _load(b, seg=Seg.L2)), ILLEGAL, LOAD, 1),
-    "signal to another core": (
-        program(load=lambda b: _load(b, signals=[signal(Sig.ALL_CORES, 1)])),
+    "signal to a cluster's DMA": (
+        program(load=lambda b: _load(b, signals=[signal(Sig.CDMA, 1)])),
         ILLEGAL,
         LOAD,
         1,
