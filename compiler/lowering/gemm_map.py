@@ -44,7 +44,7 @@ def _candidates(shape: GemmShape, chip: Chip) -> Iterator[GemmMap]:
             rows = ceil_div(shape.m, gm)
             limit = min(BLOCK_ROWS_LIMIT, chip.acc_region_bytes // (sn * 4))
             for top in sorted({limit, min(limit, 128), min(limit, 64), min(limit, matrix.rows)}):
-                bm = ceil_div(rows, ceil_div(rows, top)) if top else 0
+                bm = ceil_div(rows, _blocks(rows, top)) if top else 0
                 if bm == 0 or (sn, gm, bm) in seen:
                     continue
                 seen.add((sn, gm, bm))
@@ -80,6 +80,12 @@ def stages(chip: Chip) -> bool:
     return chip.cluster.l2_bytes > 0 and not chip.disabled_cores and rows == cols and rows > 1
 
 
+def _blocks(rows: int, top: int) -> int:
+    """How many blocks of at most `top` rows: one, or an even number."""
+    count = ceil_div(rows, top)
+    return count + count % 2 if count > 1 else 1
+
+
 def _groups(m: int, cores: int) -> list[int]:
     sizes = {1, cores}
     step = 1
@@ -101,6 +107,7 @@ def _fit(
 ) -> GemmMap | None:  # noqa: PLR0913
     core, matrix = chip.core, chip.core.matrix
     row_blocks = ceil_div(ceil_div(shape.m, grid[0]), bm)
+    row_blocks += row_blocks % 2 if row_blocks > 1 else 0  # a loop takes two; none may be another core's
     core_strips = ceil_div(ceil_div(shape.n, sn), grid[1])
     regions = min(core.acc_regions, STRIPS_LIMIT)
     strips = 1 if core_strips == 1 else regions - regions % 2

@@ -9,6 +9,7 @@ of L2 is refilled when every core that reads it has given its credit.
 from __future__ import annotations
 
 from athena.isa.builder import Operand, Wait
+from athena.isa.cycles import ceil_div
 from athena.isa.fields import S_CLUSTER, Seg, Sig, signal
 from compiler.lowering.emitter import ClusterSem, Sem
 from compiler.lowering.gemm_load import Chunk, a_part_bytes, b_part_bytes
@@ -41,25 +42,26 @@ def share_a(g: GemmState, place: Place, panel: int, chunk: Chunk) -> None:
     job, m, size = g.job, g.map, g.job.a.esize
     at, depth = chunk
     buffer, stride = g.buffers[job.a.buffer], job.a.strides[-2]
-    start = (
-        buffer.offset
-        + job.a.offset
-        + place.half * m.bm * stride
-        + (sum(m.panels[:panel]) + at) * size
-    )
-    g.builder.mcast(
-        Operand(buffer.segment, start, stride, job.a.dt, A_OFFSET),
-        Operand(Seg.L2, g.l2_slot("a", g.counts["a"]) + at * size, m.kp * size, job.a.dt),
-        blocks=m.cluster[0] if m.cluster else 1,
-        rows=m.bm,
-        row_bytes=depth * size,
-        block_strides=(m.row_blocks * m.bm * stride, a_part_bytes(g)),
-        mask_areg=A_SHARERS,
-        waits=[Wait(ClusterSem.A_CREDIT, _receivers(g, g.emitter.chip.mesh.cols))]
-        if at == 0
-        else (),
-        signals=[signal(Sig.CORES_MASK, Sem.STAGE_A_FULL, A_SHARERS)],
-    )
+    start = buffer.offset + job.a.offset + place.half * m.bm * stride
+    start += (sum(m.panels[:panel]) + at) * size
+    own = m.row_blocks * m.bm  # rows of a core
+    target = Operand(Seg.L2, g.l2_slot("a", g.counts["a"]) + at * size, m.kp * size, job.a.dt)
+    down = m.cluster[0] if m.cluster else 1
+    ragged = job.shape.m != m.grid[0] * own
+    credit = Wait(ClusterSem.A_CREDIT, _receivers(g, g.emitter.chip.mesh.cols))
+    for first, last, core in _parts(down, ragged=ragged):
+        g.builder.mcast(
+            Operand(buffer.segment, start + core * own * stride, stride, job.a.dt, A_OFFSET),
+            target.at(core * a_part_bytes(g)),
+            blocks=1 if ragged else down,
+            rows=m.bm,
+            row_bytes=depth * size,
+            block_strides=(own * stride, a_part_bytes(g)),
+            mask_areg=A_SHARERS,
+            waits=[credit] if at == 0 and first else (),
+            signals=[signal(Sig.CORES_MASK, Sem.STAGE_A_FULL, A_SHARERS)] if last else (),
+            clips=(None, g.rows_left(place.half, core * own) if ragged else None, None),
+        )
 
 
 def share_b(g: GemmState, panel: int, strip: int, chunk: Chunk, slot: int) -> None:
@@ -67,22 +69,34 @@ def share_b(g: GemmState, panel: int, strip: int, chunk: Chunk, slot: int) -> No
     m, w, size = g.map, g.job.weights, g.job.shape.b_bytes
     at, depth = chunk
     buffer = g.buffers[w.buffer]
-    start = (
-        buffer.offset
-        + w.offset
-        + strip * w.strip_stride
-        + (sum(m.panels[:panel]) + at) * w.panel_stride
-    )
-    g.builder.mcast(
-        Operand(buffer.segment, start, 0, w.dt, B_OFFSET),
-        Operand(Seg.L2, g.l2_slot("b", slot) + at * m.sn * size, 0, w.dt),
-        blocks=m.cluster[1] if m.cluster else 1,
-        rows=1,
-        row_bytes=depth * m.sn * size,
-        block_strides=(m.col_blocks * m.strips * w.strip_stride, b_part_bytes(g)),
-        mask_areg=B_SHARERS,
-        waits=[Wait(ClusterSem.B_CREDIT, _receivers(g, g.emitter.chip.mesh.rows))]
-        if at == 0
-        else (),
-        signals=[signal(Sig.CORES_MASK, Sem.STAGE_B_FULL, B_SHARERS)],
-    )
+    own = m.col_blocks * m.strips  # strips of a core
+    start = buffer.offset + w.offset + strip * w.strip_stride
+    start += (sum(m.panels[:panel]) + at) * w.panel_stride
+    target = Operand(Seg.L2, g.l2_slot("b", slot) + at * m.sn * size, 0, w.dt)
+    across = m.cluster[1] if m.cluster else 1
+    ragged = ceil_div(g.job.shape.n, m.sn) != m.grid[1] * own
+    credit = Wait(ClusterSem.B_CREDIT, _receivers(g, g.emitter.chip.mesh.rows))
+    for first, last, core in _parts(across, ragged=ragged):
+        g.builder.mcast(
+            Operand(buffer.segment, start + core * own * w.strip_stride, 0, w.dt, B_OFFSET),
+            target.at(core * b_part_bytes(g)),
+            blocks=1 if ragged else across,
+            rows=1,
+            row_bytes=depth * m.sn * size,
+            block_strides=(own * w.strip_stride, b_part_bytes(g)),
+            mask_areg=B_SHARERS,
+            waits=[credit] if at == 0 and first else (),
+            signals=[signal(Sig.CORES_MASK, Sem.STAGE_B_FULL, B_SHARERS)] if last else (),
+            # one block, or none beyond the last strip
+            clips=(g.strips_left(strip + core * own) if ragged else None, None, None),
+        )
+
+
+def _parts(cores: int, *, ragged: bool) -> tuple[tuple[bool, bool, int], ...]:
+    """(first, last, core) of the words that serve a cluster: one for all its cores, or, so that each can be clipped, one a core.
+
+    Words complete in order: the last one's signal stands for all.
+    """
+    if not ragged:
+        return ((True, True, 0),)
+    return tuple((core == 0, core == cores - 1, core) for core in range(cores))

@@ -208,7 +208,7 @@ class GemmState:
         if self.lane is Queue.STORE:
             return {job.out.esize}
         if self.lane is not Queue.LOAD:
-            return set() if isinstance(self.lane, Stage) else {1}
+            return {job.shape.b_bytes} if isinstance(self.lane, Stage) else {1}
         used = {v.esize for v in job.operands} | ({4} if job.bias is not None else set())
         if self.map.cluster is None:
             used.add(1 if job.weights.trans else job.shape.b_bytes)

@@ -39,7 +39,15 @@ def gemm_graph(attrs: GemmAttrs, values: dict[str, Value], inputs: tuple[str, ..
     return edit.freeze()
 
 
-def plain(m: int, k: int, n: int, *, trans: bool = False, weightless: bool = False) -> Graph:
+def plain(
+    m: int,
+    k: int,
+    n: int,
+    *,
+    trans: bool = False,
+    weightless: bool = False,
+    result: DType = DType.F32,
+) -> Graph:
     """x[m, k] · w in bf16."""
     rng = np.random.default_rng(k)
     shape = (n, k) if trans else (k, n)
@@ -47,7 +55,7 @@ def plain(m: int, k: int, n: int, *, trans: bool = False, weightless: bool = Fal
     values = {
         "x": Value(name="x", dtype=DType.BF16, shape=(m, k)),
         "w": Value(name="w", dtype=DType.BF16, shape=shape, const=data, weightless=weightless),
-        "y": Value(name="y", dtype=DType.F32, shape=(m, n)),
+        "y": Value(name="y", dtype=result, shape=(m, n)),
     }
     return gemm_graph(GemmAttrs(trans_b=trans), values, ("x", "w", ""))
 
@@ -185,7 +193,9 @@ def test_every_candidate_covers_the_product_and_fits(size, chip):
     ids=str,
 )
 def test_estimate_is_near_the_simulated_time(size, within):
-    program = lower(plain(*size, weightless=True), ATHENA, LowerOptions(precision="bf16"))
+    program = lower(
+        plain(*size, weightless=True, result=DType.BF16), ATHENA, LowerOptions(precision="bf16")
+    )
     estimate = choose_gemm(shape_of(*size), ATHENA).cycles
     assert simulate(program, ATHENA).cycles == pytest.approx(estimate, rel=within)
 
@@ -205,3 +215,13 @@ def test_a_product_that_fits_no_tile_is_refused():
     tiny = load_chip("athena-edge-ci", overrides={"core.l1_bytes": 1024})
     with pytest.raises(CapacityError, match="no tile of"):
         choose_gemm(replace(shape_of(64, 64, 64), operand_bytes=8), tiny)
+
+
+@pytest.mark.parametrize("size", [(700, 200, 1000), (1030, 64, 130)], ids=str)
+def test_ragged_operands_through_l2(size, monkeypatch):
+    m, k, n = size
+    monkeypatch.setattr(gemm_map, "_candidates", lambda shape, chip: ())
+    graph = plain(m, k, n)
+    x, w = random((m, k)), graph.value("w").const
+    got = run(graph, ATHENA, {"x": x})
+    np.testing.assert_allclose(got, x.astype(np.float64) @ w.astype(np.float64), atol=1e-3)
