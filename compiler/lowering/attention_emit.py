@@ -2,8 +2,9 @@
 
 In:  an `AttentionJob`, the buffers' offsets.   Out: words on the four core queues.
 
-Per block of rows: MATRIX clears O; for each pair of key tiles it computes scores and adds P·V to O, two score tiles ahead of the vector
-unit: the two tiles of the pair, or, where a block has two sub-blocks, the two sub-blocks of a tile.
+Per block of rows: MATRIX clears O; for each pair of key tiles it computes scores and adds P·V to O,
+two score tiles ahead of the vector unit: the two tiles of the pair, or, where a block has two
+sub-blocks, the two sub-blocks of a tile.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ def _block(s: AttentionState) -> None:
 
 
 def _tiles(s: AttentionState, tiles: tuple[int, ...], slot: int) -> None:
-    """Key tiles `tiles` in K and V slots from `slot` on, in groups of items whose scores are computed ahead together."""
+    """Key tiles `tiles` in K and V slots from `slot` on, in groups of items whose scores are
+    computed ahead together.
+    """
     subs = range(s.map.subs)
     if s.map.subs > 1:
         groups = [[(tile, sub, sub) for sub in subs] for tile in tiles]
@@ -171,7 +174,7 @@ def _load_queries(s: AttentionState) -> None:
             rows=m.bq,
             row_bytes=q.shape[3] * q.esize,
             waits=[Wait(Sem.Q_FREE, 2)] if sub == 0 else (),
-            signals=[self_sem(Sem.Q_FULL)] if sub == m.subs - 1 else (),
+            signals=[self_sem(Sem.Q_FULL), self_sem(Sem.X_FULL)] if sub == m.subs - 1 else (),
             clips=(None, s.rows_left(sub), None),
         )
 

@@ -1,10 +1,13 @@
-"""VECTOR of attention: scores to probabilities with a running maximum and sum, and the final quotient.
+"""VECTOR of attention: scores to probabilities with a running maximum and sum, and the final
+quotient.
 
 In:  an `AttentionState` on VECTOR.   Out: VEC words.
 
-For a tile of S: S = S·scale + mask with m = max(m, row maximum); q = m rounded up to a multiple of 2·ln 2; alpha = exp(q_old - q), a power
-of two; P = exp(S - q) with its row sums; l = l·alpha + sums; O = O·alpha. At the end O / l. Since alpha is a power of two, the rounding of P
-to bf16 does not depend on how the keys are cut into tiles. Rows that see only values near the lowest float keep q = m.
+For a tile of S: S = S·scale + mask with m = max(m, row maximum); q = m rounded up to a multiple of
+2·ln 2; alpha = exp(q_old - q), a power of two; P = exp(S - q) with its row sums; l = l·alpha +
+sums; O = O·alpha. At the end O / l. Since alpha is a power of two, the rounding of P to bf16 does
+not depend on how the keys are cut into tiles. Rows that see only values near the lowest float keep
+q = m.
 """
 
 from __future__ import annotations
@@ -24,7 +27,10 @@ SEEN = -1e30  # a row maximum above this saw a key
 
 
 def reset(s: AttentionState) -> None:
-    """m = lowest, l = 0 for every sub-block."""
+    """Set m = lowest, l = 0 for every sub-block; not before the queries are there: until then L1 may be
+    an earlier op's.
+    """
+    s.builder.sync(waits=[Wait(Sem.X_FULL)])
     for sub in range(s.map.subs):
         _constant(s, "m", sub, LOWEST)
         _constant(s, "q", sub, LOWEST)
@@ -101,7 +107,7 @@ def finish(s: AttentionState) -> None:
 
 
 def _round_up(s: AttentionState, sub: int) -> None:
-    """q = m rounded up to a multiple of STEP, or m itself where the row saw no key."""
+    """Give q = m rounded up to a multiple of STEP, or m itself where the row saw no key."""
     top, rounded = column_operand(s.column("m", sub)), column_operand(s.column("q", sub))
     if s.map.p_dt is Dt.F32:
         _column(s, sub, top, rounded, Vec())

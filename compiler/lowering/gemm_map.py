@@ -1,10 +1,12 @@
-"""Choose how a matrix multiply is cut: core grid, rows of a block, columns of a strip, depth of a panel.
+"""Choose how a matrix multiply is cut: core grid, rows of a block, columns of a strip, depth of a
+panel.
 
 In:  sizes, element bytes, chip.   Out: `GemmMap` with its estimated cycles and the reasons.
 Raises: CapacityError if not even the smallest block fits L1.
 
-A core computes blocks of `bm` rows; of a block, strips of `sn` columns; along K, panels of `kp`. A panel of A stays in L1 while the
-block's strips of B pass by; every strip has a slot of the accumulators. `gemm_cost` estimates each candidate.
+A core computes blocks of `bm` rows; of a block, strips of `sn` columns; along K, panels of `kp`. A
+panel of A stays in L1 while the block's strips of B pass by; every strip has a slot of the
+accumulators. `gemm_cost` estimates each candidate.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ def choose_gemm(shape: GemmShape, chip: Chip) -> GemmMap:
     best = min(found, key=lambda c: (round(c.cycles), c.grid[0] * c.grid[1]), default=None)
     if best is None:
         raise CapacityError(
-            f"no tile of [{shape.m}, {shape.k}] x [{shape.k}, {shape.n}] fits L1 of {chip.core.l1_bytes} bytes",
+            f"no tile of [{shape.m}, {shape.k}] x [{shape.k}, {shape.n}] "
+            f"fits L1 of {chip.core.l1_bytes} bytes",
             where=f"chip '{chip.name}'",
         )
     return best
@@ -55,7 +58,9 @@ def _candidates(shape: GemmShape, chip: Chip) -> Iterator[GemmMap]:
 
 
 def _staged_candidates(shape: GemmShape, chip: Chip) -> Iterator[GemmMap]:
-    """Cuts in which a row of clusters shares A and a column shares B: every operand crosses main memory's port once a pass."""
+    """Cuts in which a row of clusters shares A and a column shares B: every operand crosses main
+    memory's port once a pass.
+    """
     if not (shape.staging and stages(chip)) or shape.batch > 1:
         return
     cores = chip.cluster.cores
@@ -75,7 +80,9 @@ def _staged_candidates(shape: GemmShape, chip: Chip) -> Iterator[GemmMap]:
 
 
 def stages(chip: Chip) -> bool:
-    """Whether clusters form the mesh that staging needs: an L2, no disabled cores, sharers on two different diagonals."""
+    """Whether clusters form the mesh that staging needs: an L2, no disabled cores, sharers on two
+    different diagonals.
+    """
     rows, cols = chip.mesh.rows, chip.mesh.cols
     return chip.cluster.l2_bytes > 0 and not chip.disabled_cores and rows == cols and rows > 1
 
@@ -107,7 +114,9 @@ def _fit(
 ) -> GemmMap | None:  # noqa: PLR0913
     core, matrix = chip.core, chip.core.matrix
     row_blocks = ceil_div(ceil_div(shape.m, grid[0]), bm)
-    row_blocks += row_blocks % 2 if row_blocks > 1 else 0  # a loop takes two; none may be another core's
+    row_blocks += (
+        row_blocks % 2 if row_blocks > 1 else 0
+    )  # a loop takes two; none may be another core's
     core_strips = ceil_div(ceil_div(shape.n, sn), grid[1])
     regions = min(core.acc_regions, STRIPS_LIMIT)
     strips = 1 if core_strips == 1 else regions - regions % 2
@@ -174,7 +183,9 @@ def _two(depth: int, rows: int) -> tuple[int, ...]:
 
 
 def _even(depth: int, rows: int) -> tuple[int, ...]:
-    """Up to four equal chunks: where memory is the bound, the array should end soon after the last byte."""
+    """Up to four equal chunks: where memory is the bound, the array should end soon after the last
+    byte.
+    """
     size = ceil_div(max(4 * rows, ceil_div(depth, 4)), rows) * rows
     return (size,) * ceil_div(depth, size)
 

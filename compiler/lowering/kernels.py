@@ -14,6 +14,7 @@ from compiler.graph.chip_ops import Op
 from compiler.lowering import moves, rowops
 from compiler.lowering.attention import AttentionJob, emit_attention, prepare_attention
 from compiler.lowering.emitter import Emitter
+from compiler.lowering.gather import emit_gather
 from compiler.lowering.gemm import GemmJob, prepare_gemm
 from compiler.lowering.gemm_emit import emit_gemm, job_buffers
 from compiler.lowering.plan import Buffer, Plan, PlanStep
@@ -69,7 +70,7 @@ def _attention(step: PlanStep, plan: Plan, chip: Chip) -> Kernel:
 
 def _gather(step: PlanStep, plan: Plan, chip: Chip) -> Kernel:
     del plan, chip
-    return _kernel(step, lambda emitter, buffers: moves.emit_gather(emitter, step, buffers))
+    return _kernel(step, lambda emitter, buffers: emit_gather(emitter, step, buffers))
 
 
 def _copy(step: PlanStep, plan: Plan, chip: Chip) -> Kernel:

@@ -26,11 +26,15 @@ ROW_BYTES_INDEX = {1: 1, 2: 5, 4: 6}
 FIRST_PATTERN = 7
 LAST_PATTERN = 15
 MULT_LIMIT = 1 << 31
+STRIDE_LIMIT = 1 << 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """How cores and tiles divide [outer…, rows, cols]. `axis` is the outer axis that cores share (-1: none)."""
+    """How cores and tiles divide [outer…, rows, cols]. `axis` is the outer axis that cores share (-1: none).
+
+    Along the axis whose tiles alternate between slots (rows where they are cut, else columns) a core has one tile or an even number of them.
+    """
 
     axis: int
     outer_groups: int
@@ -43,51 +47,86 @@ class Split:
 
     def describe(self) -> str:
         """One line for `--explain`."""
-        groups = (
-            f"{self.outer_groups}x{self.row_groups}x{self.col_groups} cores (outer x rows x cols)"
+        return (
+            f"{self.outer_groups}x{self.row_groups}x{self.col_groups} cores "
+            f"(outer x rows x cols), tile {self.tile_rows}x{self.tile_cols}, "
+            f"{self.row_tiles}x{self.col_tiles} tiles a core"
         )
-        return f"{groups}, tile {self.tile_rows}x{self.tile_cols}, {self.row_tiles}x{self.col_tiles} tiles a core"
 
 
-def choose_split(
-    shape: tuple[int, ...], cores: int, *, max_elems: int, lanes: int, whole_rows: bool
-) -> Split:
-    """Split [outer…, rows, cols] over `cores` with tiles of at most `max_elems` elements.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileLimit:
+    """Largest tile: `elems` elements, and `rows` and `cols` where they are bounded."""
 
-    `whole_rows`: a tile has whole rows (reductions). Raises: CapacityError if one row does not fit.
-    """
+    elems: int
+    rows: int | None = None
+    cols: int | None = None
+    whole_rows: bool = False  # a tile has whole rows (reductions)
+
+
+def choose_split(shape: tuple[int, ...], cores: int, lanes: int, limit: TileLimit) -> Split:
+    """Split [outer…, rows, cols] over `cores`. Raises: CapacityError if a whole row is wanted and does not fit."""
     *outer, rows, cols = shape
-    if whole_rows and cols > max_elems:
+    if limit.whole_rows and cols > limit.elems:
         raise CapacityError(
-            f"a row of {cols} elements does not fit L1 ({max_elems})", where="lowering"
+            f"a row of {cols} elements does not fit L1 (at most {max(limit.elems, 0)})",
+            where="lowering",
         )
     axis = max(range(len(outer)), key=lambda i: outer[i], default=-1)
     groups = 1
     if axis >= 0 and rows < cores:
         groups = max(d for d in range(1, min(outer[axis], cores) + 1) if outer[axis] % d == 0)
-    else:
+    if groups == 1:
         axis = -1
     left = cores // groups
     row_groups = min(left, rows)
-    tile_cols = cols
-    col_groups = 1
-    if not whole_rows:
-        col_groups = max(1, min(left // row_groups, ceil_div(cols, lanes)))
-        tile_cols = min(cols, max_elems, ceil_div(ceil_div(cols, col_groups), lanes) * lanes)
+    col_groups = 1 if limit.whole_rows else min(left // row_groups, ceil_div(cols, lanes))
+    return _tiles((rows, cols), (axis, groups, row_groups, max(col_groups, 1)), lanes, limit)
+
+
+def _tiles(
+    size: tuple[int, int], groups: tuple[int, int, int, int], lanes: int, limit: TileLimit
+) -> Split:
+    """Tiles of a core; groups of cores that are left without work are dropped."""
+    (rows, cols), (axis, outer_groups, row_groups, col_groups) = size, groups
+    elems = max(limit.elems, 1)
+    widest = cols if limit.whole_rows else min(elems, limit.cols or cols)
     per_core = ceil_div(rows, row_groups)
-    tile_rows = max(1, min(per_core, max_elems // tile_cols))
-    tile_rows = ceil_div(per_core, ceil_div(per_core, tile_rows))
-    col_tiles = ceil_div(ceil_div(cols, tile_cols), col_groups)
+    tile_cols, col_tiles = cols, 1
+    if not limit.whole_rows:
+        tile_cols, col_tiles = _cut(ceil_div(cols, col_groups), widest, lanes)
+    tile_rows, row_tiles = _cut(per_core, min(elems // tile_cols, limit.rows or rows), 1)
+    if row_tiles == 1 and col_tiles > 1:
+        tile_cols, col_tiles = _cut(ceil_div(cols, col_groups), widest, lanes, even=True)
+    if row_tiles > 1:
+        tile_rows, row_tiles = _cut(per_core, tile_rows, 1, even=True)
     return Split(
         axis=axis,
-        outer_groups=groups,
-        row_groups=row_groups,
-        col_groups=col_groups,
+        outer_groups=outer_groups,
+        row_groups=ceil_div(rows, tile_rows * row_tiles),
+        col_groups=ceil_div(cols, tile_cols * col_tiles),
         tile_rows=tile_rows,
         tile_cols=tile_cols,
-        row_tiles=ceil_div(per_core, tile_rows),
+        row_tiles=row_tiles,
         col_tiles=col_tiles,
     )
+
+
+def _cut(size: int, limit: int, unit: int, *, even: bool = False) -> tuple[int, int]:
+    """(tile, tiles): tiles of at most `limit` (at least 1) that cover `size`, multiples of `unit` where that fits."""
+    limit = max(limit, 1)
+    if limit >= unit:
+        limit -= limit % unit
+    else:
+        unit = 1
+    tiles = ceil_div(size, limit)
+    if even and tiles > 1:
+        tiles += tiles % 2
+    tile = ceil_div(ceil_div(size, tiles), unit) * unit
+    tiles = ceil_div(size, tile)
+    if even and tiles > 1:
+        tiles += tiles % 2
+    return min(tile, size) if tiles == 1 else tile, tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +140,12 @@ class Spot:
     outer: tuple[int, ...]
 
     def operand(self, segment: Seg, view: View, base: int) -> Operand:
-        """The tile's first element in HBM; the stride is that between rows."""
+        """The tile's first element in HBM; the stride is that between rows, 0 where no operand can hold it (see `tiles.Rows`)."""
         strides = view.strides
         at = base + view.offset + self.row * strides[-2] + self.col * strides[-1]
         at += sum(i * s for i, s in zip(self.outer, strides[:-2], strict=True))
-        return Operand(segment, at, abs(strides[-2]), view.dt, self.nest.pattern(strides))
+        stride = strides[-2] if 0 <= strides[-2] < STRIDE_LIMIT else 0
+        return Operand(segment, at, stride, view.dt, self.nest.pattern(strides))
 
     def rows(self) -> Clip:
         """Clip of a row count."""
@@ -214,42 +254,66 @@ class Nest:
     # --- loops
 
     def _outer(self, axis: int, at: tuple[int, ...], leaf: Callable[[Spot], None]) -> None:
+        """Loops over outer axis `axis` and those behind it; slots alternate from one tile to the next."""
         if axis == len(self.shape) - 2:
             self._tiles(at, leaf)
             return
-        count = self.shape[axis] // (self.split.outer_groups if axis == self.split.axis else 1)
-        if count > 1 and self._even():
-            steps = tuple((areg, key[axis]) for key, areg in self._patterns.items() if key[axis])
-            self._loop(count, steps, lambda: self._outer(axis + 1, (*at, 0), leaf))
-            return
-        for i in range(count):
-            self._outer(axis + 1, (*at, i), leaf)
+        count = self._count(axis)
+        steps = tuple((areg, key[axis]) for key, areg in self._patterns.items() if key[axis])
 
-    def _even(self) -> bool:
-        return self.split.row_tiles > 1 or self.split.col_tiles > 1
+        def body(index: int) -> None:
+            self._outer(axis + 1, (*at, index), leaf)
+
+        if count == 1:
+            body(0)
+        elif self._is_even(axis + 1):
+            self._loop(count, steps, lambda: body(0))
+        else:
+            self._two_by_two(count, steps, body)
+
+    def _two_by_two(
+        self, count: int, steps: tuple[tuple[int, int], ...], body: Callable[[int], None]
+    ) -> None:
+        """A loop with two iterations in its body, and the odd one behind it."""
+
+        def two() -> None:
+            body(0)
+            body(1)
+
+        self._loop(count // 2, tuple((areg, 2 * delta) for areg, delta in steps), two)
+        if count % 2:
+            body(count - 1)
+
+    def _count(self, axis: int) -> int:
+        return self.shape[axis] // (self.split.outer_groups if axis == self.split.axis else 1)
+
+    def _is_even(self, axis: int) -> bool:
+        """Whether the axes from `axis` on have an even number of tiles."""
+        if self.split.row_tiles > 1 or self.split.col_tiles > 1:
+            return True
+        return any(self._count(a) % 2 == 0 for a in range(axis, len(self.shape) - 2))
 
     def _tiles(self, at: tuple[int, ...], leaf: Callable[[Spot], None]) -> None:
         split = self.split
         if split.row_tiles > 1:
+            rows = split.row_tiles
             self._columns(
-                lambda col: self._pairs(
-                    split.row_tiles, True, lambda row: self._leaf(at, row, col, leaf)
+                lambda: self._pairs(
+                    rows, lambda row: self._leaf(at, row, 0, leaf), along_rows=True
                 )
             )
         elif split.col_tiles > 1:
-            self._pairs(split.col_tiles, False, lambda col: self._leaf(at, 0, col, leaf))
+            cols = split.col_tiles
+            self._pairs(cols, lambda col: self._leaf(at, 0, col, leaf), along_rows=False)
         else:
             self._leaf(at, 0, 0, leaf)
 
-    def _columns(self, body: Callable[[int], None]) -> None:
+    def _columns(self, body: Callable[[], None]) -> None:
         """Column tiles around row tiles."""
         split = self.split
-        if split.col_tiles == 1:
-            body(0)
-            return
-        self._loop(split.col_tiles, self._steps(rows=0, cols=split.tile_cols), lambda: body(0))
+        self._loop(split.col_tiles, self._steps(rows=0, cols=split.tile_cols), body)
 
-    def _pairs(self, count: int, along_rows: bool, body: Callable[[int], None]) -> None:  # noqa: FBT001
+    def _pairs(self, count: int, body: Callable[[int], None], *, along_rows: bool) -> None:
         size = self.split.tile_rows if along_rows else self.split.tile_cols
         steps = (
             self._steps(rows=2 * size, cols=0) if along_rows else self._steps(rows=0, cols=2 * size)
@@ -259,7 +323,7 @@ class Nest:
             body(0)
             body(size)
 
-        self._loop(ceil_div(count, 2), steps, two)
+        self._loop(count // 2, steps, two)
 
     def _steps(self, *, rows: int, cols: int) -> tuple[tuple[int, int], ...]:
         steps = [(areg, rows * key[-2] + cols * key[-1]) for key, areg in self._patterns.items()]
@@ -272,6 +336,11 @@ class Nest:
     def _loop(
         self, count: int, steps: tuple[tuple[int, int], ...], body: Callable[[], None]
     ) -> None:
+        far = max((abs(delta) for _, delta in steps), default=0)
+        if far >= MULT_LIMIT and count > 1:
+            raise CapacityError(
+                f"tiles lie {far:,} bytes apart; at most {MULT_LIMIT:,}", where="lowering"
+            )
         self.emitter.loop(self._queue, count, steps, body)
 
     def _leaf(

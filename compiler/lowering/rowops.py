@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from athena.errors import UnsupportedOpError
-from athena.isa.builder import Side, Vec
+from athena.isa.builder import Side, Vec, imm
 from athena.isa.fields import Alu, Dt, Kind, Lut, Perm, Red
 from compiler.graph.chip_ops import (
     ElementwiseAttrs,
@@ -29,7 +29,7 @@ from compiler.lowering.chain_script import ChainPlaces, add_chain, spread, temps
 from compiler.lowering.nest import Spot
 from compiler.lowering.plan import PlanStep
 from compiler.lowering.rowwise import RowOp, Tools, joint
-from compiler.lowering.tiles import Script, column, column_operand, number
+from compiler.lowering.tiles import Script, column, column_operand
 from compiler.lowering.vecchain import VecWord, vec_words
 from compiler.lowering.views import View
 
@@ -109,7 +109,7 @@ def norm(step: PlanStep) -> RowOp:
         if layer:
             made.vec(x, None, Vec(red=Red.SUM, red_to=column_operand(mean)))
             made.column(
-                column_operand(mean), column_operand(mean), Vec(alu1=Alu.MUL, b=number(inverse))
+                column_operand(mean), column_operand(mean), Vec(alu1=Alu.MUL, b=imm(inverse))
             )
             centred = tools.temp(0)
             made.vec(
@@ -122,7 +122,7 @@ def norm(step: PlanStep) -> RowOp:
         made.column(
             column_operand(square),
             column_operand(square),
-            Vec(alu1=Alu.MUL, b=number(inverse), alu2=Alu.ADD, c=number(attrs.eps)),
+            Vec(alu1=Alu.MUL, b=imm(inverse), alu2=Alu.ADD, c=imm(attrs.eps)),
         )
         made.column(column_operand(square), column_operand(square), Vec(lut=Lut.RSQRT))
         scaled = tools.temp(0) if beta else tools.out.operand(spot.slot)
@@ -210,7 +210,7 @@ def reduce(step: PlanStep) -> RowOp:
         target = tools.out.operand(spot.slot)
         packed = replace(target, stride=target.stride)
         made.column(
-            to, packed, Vec(alu1=Alu.MUL, b=number(scale)) if scale != 1.0 else Vec(integer=integer)
+            to, packed, Vec(alu1=Alu.MUL, b=imm(scale)) if scale != 1.0 else Vec(integer=integer)
         )
         return made
 
@@ -285,7 +285,7 @@ def quantize(step: PlanStep) -> RowOp:
         made.vec(
             tools.ins[0].operand(spot.slot),
             tools.out.operand(spot.slot),
-            Vec(alu1=Alu.MUL, b=number(inverse), zero=attrs.zero_point[0]),
+            Vec(alu1=Alu.MUL, b=imm(inverse), zero=attrs.zero_point[0]),
         )
         return made
 
@@ -313,9 +313,9 @@ def dequantize(step: PlanStep) -> RowOp:
         made = tools.script(spot)
         steps = Vec(
             alu1=Alu.SUB,
-            b=number(float(attrs.zero_point[0])),
+            b=imm(float(attrs.zero_point[0])),
             alu2=Alu.MUL,
-            c=number(attrs.scale[0]),
+            c=imm(attrs.scale[0]),
         )
         made.vec(tools.ins[0].operand(spot.slot), tools.out.operand(spot.slot), steps)
         return made

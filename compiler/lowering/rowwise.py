@@ -11,17 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from athena.errors import CapacityError
 from athena.isa.builder import Operand, Wait, self_sem
 from athena.isa.fields import Dt, Kind, Queue, Seg
 from compiler.lowering.emitter import Arena, Emitter, Sem
-from compiler.lowering.nest import Nest, Split, Spot, choose_split
+from compiler.lowering.nest import Nest, Split, Spot, TileLimit, choose_split
 from compiler.lowering.plan import Buffer, PlanStep
 from compiler.lowering.tiles import Script, Tile, kind_of, make_tile, pitch_of, tile_bytes
 from compiler.lowering.views import View, collapse
 
-TILE_BYTES_LIMIT = 1 << 18
-COLUMNS_RESERVED = 8
-PITCH_SLACK = 1
+L1_USED_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,16 +65,25 @@ def joint(
 ) -> tuple[tuple[int, ...], tuple[View, ...]]:
     """`views` (all of `shape`, or with last axis 1) with merged axes, at least [rows, cols].
 
-    `keep_cols`: the last axis stays as it is; otherwise it may merge with those before it.
+    `keep_cols`: the last axis stays as it is; otherwise it may merge with those before it. The outer axes are ordered by size: of loops that
+    do not nest deep enough the outermost is written out.
     """
+    if not shape:
+        shape, views = (1,), tuple(replace(v, shape=(1,), strides=(0,)) for v in views)
     if keep_cols:
         lead, steps = collapse(shape[:-1], tuple(v.strides[:-1] for v in views))
         full = (*lead, shape[-1])
         strides = tuple((*s, v.strides[-1]) for s, v in zip(steps, views, strict=True))
     else:
         full, strides = collapse(shape, tuple(v.strides for v in views))
+        if any(s[-1] not in (0, v.esize) for s, v in zip(strides, views, strict=True)):
+            full = (*full, 1)  # no neighbours in memory: rows of one element
+            strides = tuple((*s, v.esize) for s, v in zip(strides, views, strict=True))
         if len(full) == 1:
             full, strides = (1, *full), tuple((0, *s) for s in strides)
+    order = (*sorted(range(len(full) - 2), key=lambda i: full[i]), len(full) - 2, len(full) - 1)
+    full = tuple(full[i] for i in order)
+    strides = tuple(tuple(s[i] for i in order) for s in strides)
     return full, tuple(
         replace(v, shape=full, strides=s) for v, s in zip(views, strides, strict=True)
     )
@@ -83,56 +91,67 @@ def joint(
 
 def emit_rowwise(emitter: Emitter, step: PlanStep, op: RowOp, buffers: list[Buffer]) -> str:
     """Words of a rowwise op; returns the mapping as text."""
-    kinds = tuple(kind_of(v, op.shape) for v in op.ins)
-    out_kind = Kind.COL if op.out.strides[-1] == 0 and op.whole_rows else Kind.FULL
-    split = _split(emitter, op, kinds, out_kind)
-    sizes = [2 * tile_bytes(k, v.esize, split) for k, v in zip(kinds, op.ins, strict=True)]
-    temp_bytes = tile_bytes(Kind.FULL, 4, split)
-    column_bytes = tile_bytes(Kind.COL, 4, split)
-    total = sum(sizes) + 2 * tile_bytes(out_kind, op.out.esize, split)
-    total += op.temps * temp_bytes + op.columns * column_bytes
-    pad = 64 * (2 * len(sizes) + 2 + op.temps + op.columns) + 3 * emitter.chip.l1_bank_bytes
-    arena = emitter.begin(step.node, min(total + pad, emitter.chip.core.l1_bytes))
-    tools = _tools(emitter, op, kinds, out_kind, split, arena)
+    split = _split(emitter, op)
+    arena = emitter.begin(step.node, _l1_bytes(emitter, op, split))
+    tools = _tools(emitter, op, split, arena)
     nest = Nest(emitter, op.shape, split)
     if not all(buffers[v.buffer].segment is Seg.WEIGHT for v in op.ins):
         emitter.barrier()
     _emit_load(nest, tools, buffers)
     _emit_vector(nest, op, tools)
-    _emit_store(nest, tools, buffers)
+    store_tiles(nest, emitter, tools.out, buffers)
     emitter.finish(matrix=False)
     return split.describe()
 
 
-def _split(emitter: Emitter, op: RowOp, kinds: tuple[Kind, ...], out_kind: Kind) -> Split:
+def _split(emitter: Emitter, op: RowOp) -> Split:
+    """The split with the largest tiles that fit half of L1, so that the next op can begin; or all of it, if no row fits a half."""
     core = emitter.chip.core
-    full = sum(2 * v.esize for k, v in zip(kinds, op.ins, strict=True) if k is Kind.FULL)
-    per_elem = full + (2 * op.out.esize if out_kind is Kind.FULL else 0) + 4 * op.temps
-    rows = sum(2 * v.esize for k, v in zip(kinds, op.ins, strict=True) if k is Kind.ROW)
-    budget = min(core.l1_bytes // 2, TILE_BYTES_LIMIT * 4) - core.l1_bytes // 8
     cols = op.shape[-1]
-    elems = max(1, (budget - rows * min(cols, 4096)) // (per_elem + COLUMNS_RESERVED))
-    if op.whole_rows and elems < cols:
-        budget = core.l1_bytes - core.l1_bytes // 8
-        elems = max(1, (budget - (rows + PITCH_SLACK) * cols) // (per_elem + COLUMNS_RESERVED))
-    return choose_split(
-        op.shape,
-        emitter.chip.cores,
-        max_elems=elems,
-        lanes=core.vector.lanes,
-        whole_rows=op.whole_rows,
+    budgets = (min(core.l1_bytes // 2, L1_USED_LIMIT), core.l1_bytes)
+    for budget in budgets:
+        elems = max(budget // max(_elem_bytes(op), 1), cols if op.whole_rows else 1)
+        while elems > 0:
+            limit = TileLimit(elems=elems, whole_rows=op.whole_rows)
+            split = choose_split(op.shape, emitter.chip.cores, core.vector.lanes, limit)
+            need = _l1_bytes(emitter, op, split)
+            if need <= budget:
+                return split
+            used = split.tile_rows * split.tile_cols
+            smallest = used <= (cols if op.whole_rows else 1)
+            elems = 0 if smallest else min(used - 1, max(used * budget // need, cols if op.whole_rows else 1))
+    raise CapacityError(
+        f"rows of {cols} elements need {need} bytes of L1; the core has {core.l1_bytes}",
+        where="lowering",
+        hint="a chip with a larger core.l1_bytes",
     )
 
 
-def _tools(
-    emitter: Emitter, op: RowOp, kinds: tuple[Kind, ...], out_kind: Kind, split: Split, arena: Arena
-) -> Tools:  # fmt: skip
-    ins = tuple(make_tile(v, k, split, arena) for k, v in zip(kinds, op.ins, strict=True))
-    arena.used = -(-arena.used // arena.bank_bytes) * arena.bank_bytes
+def _elem_bytes(op: RowOp) -> int:
+    """Bytes of L1 per element of a tile."""
+    full = sum(2 * v.esize for v in op.ins if kind_of(v, op.shape) is Kind.FULL)
+    return full + (2 * op.out.esize if _out_kind(op) is Kind.FULL else 0) + 4 * op.temps
+
+
+def _out_kind(op: RowOp) -> Kind:
+    return Kind.COL if op.out.strides[-1] == 0 and op.whole_rows else Kind.FULL
+
+
+def _l1_bytes(emitter: Emitter, op: RowOp, split: Split) -> int:
+    """Bytes of L1 that the op takes with this split."""
+    arena = Arena(0, 1 << 62, emitter.chip.l1_bank_bytes)
+    _tools(emitter, op, split, arena)
+    return arena.used
+
+
+def _tools(emitter: Emitter, op: RowOp, split: Split, arena: Arena) -> Tools:
+    """Places in L1: operands, scratch, result, each group from a bank of its own."""
+    ins = tuple(make_tile(v, kind_of(v, op.shape), split, arena) for v in op.ins)
+    arena.next_bank()
     temps = tuple(arena.take(tile_bytes(Kind.FULL, 4, split)) for _ in range(op.temps))
     columns = tuple(arena.take(tile_bytes(Kind.COL, 4, split)) for _ in range(op.columns))
-    arena.used = -(-arena.used // arena.bank_bytes) * arena.bank_bytes
-    out = make_tile(op.out, out_kind, split, arena)
+    arena.next_bank()
+    out = make_tile(op.out, _out_kind(op), split, arena)
     return Tools(emitter=emitter, split=split, ins=ins, out=out, temps=temps, columns=columns)
 
 
@@ -164,20 +183,12 @@ def _emit_vector(nest: Nest, op: RowOp, tools: Tools) -> None:
     nest.walk(Queue.VECTOR, (), leaf, by_element=True)
 
 
-def _emit_store(nest: Nest, tools: Tools, buffers: list[Buffer]) -> None:
-    tile = tools.out
+def store_tiles(nest: Nest, emitter: Emitter, tile: Tile, buffers: list[Buffer]) -> None:
+    """The STORE queue of an op whose result is `tile`."""
     buffer = buffers[tile.view.buffer]
 
     def leaf(spot: Spot) -> None:
-        whole = tile.kind is Kind.FULL
-        tools.emitter.store.store(
-            tile.operand(spot.slot),
-            spot.operand(buffer.segment, tile.view, buffer.offset),
-            rows=tile.rows,
-            row_bytes=tile.cols * tile.view.esize,
-            waits=[Wait(Sem.OUT_FULL)],
-            signals=[self_sem(Sem.OUT_FREE)],
-            clips=(None, spot.rows(), spot.col_bytes(tile.view.esize) if whole else None),
-        )
+        rows = tile.place(spot, buffer.segment, buffer.offset)
+        rows.store(emitter.store, [Wait(Sem.OUT_FULL)], [self_sem(Sem.OUT_FREE)])
 
     nest.walk(Queue.STORE, (tile.view,), leaf)

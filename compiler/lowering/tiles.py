@@ -7,17 +7,96 @@ the first its waits and the last its signals.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from athena.isa.builder import Clips, Operand, Side, StreamBuilder, Vec, Wait, imm
+from athena.errors import CapacityError
+from athena.isa.builder import Clip, Clips, Operand, Side, StreamBuilder, Vec, Wait
 from athena.isa.cycles import ceil_div
 from athena.isa.fields import Dt, Kind, Perm, Seg
 from compiler.lowering.emitter import Arena
-from compiler.lowering.nest import Split, Spot
+from compiler.lowering.nest import STRIDE_LIMIT, Split, Spot
 from compiler.lowering.views import View
 
 PITCH_ALIGN = 32
-STRIDE_LIMIT = 1 << 24
+BLOCK_STRIDE_LIMIT = 1 << 31
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Rows between main memory (`far`, `step` bytes apart, backwards if negative) and L1 (`near`).
+
+    `blocks` of them lie `block_steps` (far, near) bytes apart. Clips: of rows, of bytes of a row, of blocks.
+    """
+
+    far: Operand
+    step: int
+    near: Operand
+    rows: int
+    row_bytes: int
+    row_clip: Clip | None = None
+    byte_clip: Clip | None = None
+    blocks: int = 1
+    block_steps: tuple[int, int] = (0, 0)
+    block_clip: Clip | None = None
+
+    def load(
+        self, builder: StreamBuilder, waits: Sequence[Wait] = (), signals: Sequence[int] = ()
+    ) -> None:
+        """To L1. Raises: CapacityError where the steps fit no word."""
+        self._copy(builder, waits, signals, to_far=False)
+
+    def store(
+        self, builder: StreamBuilder, waits: Sequence[Wait] = (), signals: Sequence[int] = ()
+    ) -> None:
+        """To main memory. Raises: CapacityError where the steps fit no word."""
+        self._copy(builder, waits, signals, to_far=True)
+
+    def _copy(
+        self,
+        builder: StreamBuilder,
+        waits: Sequence[Wait],
+        signals: Sequence[int],
+        *,
+        to_far: bool,
+    ) -> None:
+        plain = self if 0 <= self.step < STRIDE_LIMIT else self._as_blocks()
+        if any(abs(step) >= BLOCK_STRIDE_LIMIT for step in plain.block_steps):
+            raise CapacityError(
+                f"rows lie {max(plain.block_steps, key=abs):,} bytes apart; "
+                f"at most {BLOCK_STRIDE_LIMIT:,}",
+                where="lowering",
+            )
+        far, near = replace(plain.far, stride=plain.step), plain.near
+        order = 1 if not to_far else -1
+        source, target = (far, near)[::order]
+        builder.copy(
+            source,
+            target,
+            rows=plain.rows,
+            row_bytes=plain.row_bytes,
+            blocks=plain.blocks,
+            block_strides=plain.block_steps[::order],
+            waits=waits,
+            signals=signals,
+            clips=(plain.block_clip, plain.row_clip, plain.byte_clip),
+        )
+
+    def _as_blocks(self) -> Rows:
+        """Each row a block of its own: the steps of blocks are signed and 32 bits wide."""
+        if self.blocks != 1:
+            raise CapacityError(
+                f"rows lie {self.step:,} bytes apart in blocks; at most {STRIDE_LIMIT:,} and forwards",
+                where="lowering",
+            )
+        return replace(
+            self,
+            step=0,
+            rows=1,
+            row_clip=self.block_clip,
+            blocks=self.rows,
+            block_steps=(self.step, self.near.stride),
+            block_clip=self.row_clip,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,25 +118,32 @@ class Tile:
         """The slot in L1; the stride of a column is that between its elements."""
         return Operand(Seg.L1, self.slots[slot], self.pitch, self.view.dt)
 
-    def load(
+    def place(self, spot: Spot, segment: Seg, base: int) -> Rows:
+        """This tile's rows in main memory and in its slot."""
+        clipped_rows = self.kind in (Kind.FULL, Kind.COL)
+        clipped_cols = self.kind in (Kind.FULL, Kind.ROW)
+        return Rows(
+            far=spot.operand(segment, self.view, base),
+            step=self.view.strides[-2] if self.rows > 1 else 0,
+            near=self.operand(spot.slot),
+            rows=self.rows,
+            row_bytes=self.cols * self.view.esize,
+            row_clip=spot.rows() if clipped_rows else None,
+            byte_clip=spot.col_bytes(self.view.esize) if clipped_cols else None,
+        )
+
+    def load(  # noqa: PLR0913
         self,
         builder: StreamBuilder,
         spot: Spot,
         segment: Seg,
         base: int,
-        **sync: Sequence[Wait] | Sequence[int],
+        *,
+        waits: Sequence[Wait] = (),
+        signals: Sequence[int] = (),
     ) -> None:
-        """The LOAD of this tile."""
-        source = spot.operand(segment, self.view, base)
-        row_bytes = self.cols * self.view.esize
-        clips: Clips = (
-            None,
-            spot.rows() if self.rows > 1 or self.kind in (Kind.FULL, Kind.COL) else None,
-            spot.col_bytes(self.view.esize) if self.kind in (Kind.FULL, Kind.ROW) else None,
-        )
-        target = self.operand(spot.slot)
-        rows = self.rows
-        builder.load(source, target, rows=rows, row_bytes=row_bytes, clips=clips, **sync)  # type: ignore[arg-type]
+        """The LOAD of this tile from `base` in `segment`."""
+        self.place(spot, segment, base).load(builder, waits, signals)
 
 
 def kind_of(view: View, shape: tuple[int, ...]) -> Kind:
@@ -157,8 +243,3 @@ def column(at: int) -> Side:
 def column_operand(at: int) -> Operand:
     """The same as first operand, result or side output; stride 4."""
     return Operand(Seg.L1, at, 4, Dt.F32)
-
-
-def number(value: float) -> Side:
-    """An immediate."""
-    return imm(value)
