@@ -1,10 +1,12 @@
 """Shapes and mapping of attention: which cores take which heads and rows, how large the tiles are.
 
-In:  a `PlanStep` of op Attention: q [B,H,Sq,D], k [B,Hkv,Sk,D], v [B,Hkv,Sk,Dv], mask or None.   Out: `AttentionJob`.
+In:  a `PlanStep` of op Attention: q [B,H,Sq,D], k [B,Hkv,Sk,D], v [B,Hkv,Sk,Dv], mask or None.
+Out: `AttentionJob`.
 Raises: CapacityError if not even the smallest tiles fit.
 
-A core takes blocks of `bq` query rows and walks the keys in tiles of `bk` with a running maximum and sum (online softmax). Where there is
-one query and several heads share a key head, the heads of the group are the rows.
+A core takes blocks of `bq` query rows and walks the keys in tiles of `bk` with a running maximum
+and sum (online softmax). Where there is one query and several heads share a key head, the heads of
+the group are the rows.
 """
 
 from __future__ import annotations
@@ -76,7 +78,9 @@ def _group(view: View, kv_heads: int, rep: int) -> View:
 
 
 def _tile(job: AttentionJob, chip: Chip) -> tuple[int, int]:
-    """Rows and keys of a tile: in half of L1 if that gives long tiles, so that the next op may prefetch; else in all of it."""
+    """Rows and keys of a tile: in half of L1 if that gives long tiles, so that the next op may
+    prefetch; else in all of it.
+    """
     keys = job.k.shape[2]
     found = (0, 0)
     for budget in (chip.core.l1_bytes // 2, chip.core.l1_bytes):

@@ -97,13 +97,7 @@ def _tiles(s: AttentionState, tiles: tuple[int, ...], slot: int) -> None:
 
 def _group(s: AttentionState, group: list[Item], slot: int) -> None:
     if s.queue is Queue.LOAD:
-        for tile, sub, place in group:
-            if sub == 0:
-                _load_tile(s, "k", tile, (slot + tile) % 2)
-            _load_mask(s, tile, sub, place)
-        for tile, sub, _ in group:
-            if sub == 0:
-                _load_tile(s, "v", tile, (slot + tile) % 2)
+        _load_group(s, group, slot)
     elif s.queue is Queue.MATRIX:
         for item in group:
             _scores(s, item, (slot + item[0]) % 2)
@@ -112,6 +106,17 @@ def _group(s: AttentionState, group: list[Item], slot: int) -> None:
     elif s.queue is Queue.VECTOR:
         for tile, sub, place in group:
             softmax(s, tile, sub, place)
+
+
+def _load_group(s: AttentionState, group: list[Item], slot: int) -> None:
+    """Keys and masks of all items, then values: the order in which they are used."""
+    for tile, sub, place in group:
+        if sub == 0:
+            _load_tile(s, "k", tile, (slot + tile) % 2)
+        _load_mask(s, tile, sub, place)
+    for tile, sub, _ in group:
+        if sub == 0:
+            _load_tile(s, "v", tile, (slot + tile) % 2)
 
 
 # --- around a block

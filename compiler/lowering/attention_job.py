@@ -34,14 +34,17 @@ class AttentionMap:
     def describe(self) -> str:
         """One line for `--explain`."""
         return (
-            f"online softmax, {self.subs}x{self.bq} rows x {self.bk} keys a tile, {self.tiles} key tiles, "
+            f"online softmax, {self.subs}x{self.bq} rows x {self.bk} keys a tile, "
+            f"{self.tiles} key tiles, "
             f"{self.batch_groups}x{self.head_groups}x{self.row_groups} cores (batch x heads x rows)"
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionJob:
-    """Operands as views [B, heads, rows, depth]; a head h reads key head h // rep. Row r sees keys j <= r·slope + offset if causal."""
+    """Operands as views [B, heads, rows, depth]; a head h reads key head h // rep. Row r sees keys
+    j <= r·slope + offset if causal.
+    """
 
     step: PlanStep
     q: View

@@ -27,8 +27,8 @@ SEEN = -1e30  # a row maximum above this saw a key
 
 
 def reset(s: AttentionState) -> None:
-    """Set m = lowest, l = 0 for every sub-block; not before the queries are there: until then L1 may be
-    an earlier op's.
+    """Set m = lowest, l = 0 for every sub-block; not before the queries are there: until then L1
+    may be an earlier op's.
     """
     s.builder.sync(waits=[Wait(Sem.X_FULL)])
     for sub in range(s.map.subs):

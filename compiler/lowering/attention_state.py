@@ -1,9 +1,10 @@
 """What the emission of one attention knows on every queue: L1 and accumulator places, aregs, clips.
 
-In:  an `AttentionJob`, the op's L1 arena.   Out: `AttentionState`, which the emitters of the queues share.
+In:  an `AttentionJob`, the op's L1 arena.   Out: `AttentionState`, which the emitters of the queues
+share.
 
-Areg use: 1 row index, 2 key index, 3 pairs of key tiles left out (negative), 4 first row - first key, 5–9 offsets of q, k, v, mask, out,
-10 key index in bytes of the mask.
+Areg use: 1 row index, 2 key index, 3 pairs of key tiles left out (negative), 4 first row - first
+key, 5–9 offsets of q, k, v, mask, out, 10 key index in bytes of the mask.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _OWN_COLUMNS = ("m", "q", "l")
 class AttentionState:
     """Shared by the emitters of one attention; `queue` is the stream being written.
 
-    A block of query rows is one or two sub-blocks of `bq` rows that pass over the same tiles of keys.
+    A block of query rows is one or two sub-blocks of `bq` rows that pass over the same tiles of
+    keys.
     """
 
     emitter: Emitter
@@ -134,7 +136,9 @@ class AttentionState:
 
     @property
     def skips(self) -> bool:
-        """Whether pairs of key tiles above the diagonal are left out (their number must be linear in the row)."""
+        """Whether pairs of key tiles above the diagonal are left out (their number must be linear
+        in the row).
+        """
         m, job = self.map, self.job
         if not (job.causal and job.slope and self.queue is not Queue.STORE):
             return False

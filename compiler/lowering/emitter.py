@@ -1,13 +1,16 @@
 """The streams being made, the semaphore protocol between queues, and the L1 arena of each op.
 
-In:  kernels call `begin`, take addresses from the `Arena`, add words to the four builders, and call `finish`.
+In:  kernels call `begin`, take addresses from the `Arena`, add words to the four builders, and call
+`finish`.
 Out: streams of one program; every core runs the same words.
 Raises: CapacityError where an op's buffers do not fit L1.
 
-Protocol. Rings between queues have two slots and two counters each: FULL (consumer waits) and FREE (producer waits, two at the
-start). Words of one queue complete in order, so only the last LOAD of a slot signals. At its end every op signals ALL_CORES a barrier
-(two counters, used in turn); LOAD waits for the barrier of the op before it reads what ops computed, and runs ahead of it with
-weights. Each compute queue signals DONE at its end of an op; LOAD waits for the DONEs of earlier ops whose L1 it is about to reuse.
+Protocol. Rings between queues have two slots and two counters each: FULL (consumer waits) and FREE
+(producer waits, two at the start). Words of one queue complete in order, so only the last LOAD of a
+slot signals. At its end every op signals ALL_CORES a barrier (two counters, used in turn); LOAD
+waits for the barrier of the op before it reads what ops computed, and runs ahead of it with
+weights. Each compute queue signals DONE at its end of an op; LOAD waits for the DONEs of earlier
+ops whose L1 it is about to reuse.
 """
 
 from __future__ import annotations
@@ -30,7 +33,9 @@ LOOP_STEPS = 4
 
 
 class Stage(IntEnum):
-    """The stream of the cluster DMAs that bring operands to L2, run by the clusters on the mesh's diagonal."""
+    """The stream of the cluster DMAs that bring operands to L2, run by the clusters on the mesh's
+    diagonal.
+    """
 
     SHARE = 100
 
@@ -172,7 +177,8 @@ class Emitter:
         return self.streams[Queue.VECTOR]
 
     def begin(self, node: int, l1_bytes: int) -> Arena:
-        """Start an op that uses `l1_bytes` of L1; LOAD waits for the earlier ops that used the same bytes.
+        """Start an op that uses `l1_bytes` of L1; LOAD waits for the earlier ops that used the same
+        bytes.
 
         Raises: CapacityError if L1 is smaller.
         """
@@ -199,9 +205,11 @@ class Emitter:
         return Arena(lo, size, bank)
 
     def align(self) -> None:
-        """A repeat of a block of ops begins here (or the last one ended): bring what carries over into the same state each time.
+        """A repeat of a block of ops begins here (or the last one ended): bring what carries over
+        into the same state each time.
 
-        An odd number of ops leaves the barrier's parity turned; an empty barrier, waited for together with the last op's, turns it back.
+        An odd number of ops leaves the barrier's parity turned; an empty barrier, waited for
+        together with the last op's, turns it back.
         """
         self._cursor = 0
         if self._parity:
@@ -212,7 +220,8 @@ class Emitter:
         self, queue: Lane, count: int, steps: tuple[tuple[int, int], ...], body: Callable[[], None],
         clip: Clip | None = None,
     ) -> None:  # fmt: skip
-        """`body` `count` times with aregs stepping: a LOOP if it fits the FIFO, else unrolled with SETA between.
+        """`body` `count` times with aregs stepping: a LOOP if it fits the FIFO, else unrolled with
+        SETA between.
 
         `clip` bounds the count at run time (then the body must fit).
         """
@@ -235,7 +244,8 @@ class Emitter:
             return
         if clip is not None:  # the count is not known here
             raise CapacityError(
-                f"a loop of {len(builder) - mark - 1} words does not fit the FIFO of {self.chip.core.fifo_words}",
+                f"a loop of {len(builder) - mark - 1} words does not fit the FIFO "
+                f"of {self.chip.core.fifo_words}",
                 where="lowering",
             )
         builder.rewind(mark)
@@ -278,7 +288,9 @@ class Emitter:
         self._parity ^= 1
 
     def matrix_signal(self, *sems: int) -> None:
-        """Signal when the words before on MATRIX are complete: an empty word takes its turn behind them."""
+        """Signal when the words before on MATRIX are complete: an empty word takes its turn behind
+        them.
+        """
         nothing, accumulator = Operand(Seg.L1, 0, 0, Dt.I8), Operand(Seg.ACC, 0, 0, Dt.I32)
         other = Operand(Seg.L1, self.chip.l1_bank_bytes, 0, Dt.I8)
         self.matrix.matmul(
@@ -297,7 +309,9 @@ class Emitter:
         if isinstance(lane, Queue):
             return QueueRun(kind=lane, stream=stream)
         side = self.chip.mesh.cols
-        return QueueRun(kind=Queue.CDMA_IN, stream=stream, units=tuple(i * (side + 1) for i in range(side)))
+        return QueueRun(
+            kind=Queue.CDMA_IN, stream=stream, units=tuple(i * (side + 1) for i in range(side))
+        )
 
     def cluster_sems(self) -> dict[int, int]:
         """Initial credits of the staging rings: two slots, one credit a receiving core."""
@@ -315,7 +329,9 @@ class Emitter:
                 builder.end()
 
     def barrier_final(self) -> None:
-        """LOAD takes the last barrier and the outstanding DONEs, so that every counter ends as it began."""
+        """LOAD takes the last barrier and the outstanding DONEs, so that every counter ends as it
+        began.
+        """
         self.barrier()
         self._wait_done(len(self._done) - 1)
 

@@ -1,11 +1,12 @@
 """Words of a matrix multiply with epilogue.
 
-In:  a `PlanStep` of op Gemm.   Out: `prepare` packs constant weights and chooses the mapping (before memory is allocated); `emit_gemm` adds the
-words of all four queues.
+In:  a `PlanStep` of op Gemm.   Out: `prepare` packs constant weights and chooses the mapping
+(before memory is allocated); `emit_gemm` adds the words of all four queues.
 Raises: CapacityError from the mapping; UnsupportedOpError from the epilogue.
 
-LOAD brings a panel of A, then strip after strip of B (with the bias row behind it); MATRIX multiplies each strip into its accumulator
-slot; VECTOR applies the epilogue from there to L1; STORE takes it to memory while the next strip runs.
+LOAD brings a panel of A, then strip after strip of B (with the bias row behind it); MATRIX
+multiplies each strip into its accumulator slot; VECTOR applies the epilogue from there to L1; STORE
+takes it to memory while the next strip runs.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ _INTEGERS = (Dt.I32, Dt.I8, Dt.U8)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """Where B lies: `packed` strips [strip][k][sn], or rows as they are ([k, n], or [n, k] if `trans`)."""
+    """Where B lies: `packed` strips [strip][k][sn], or rows as they are ([k, n], or [n, k] if
+    `trans`).
+    """
 
     buffer: int
     offset: int
@@ -45,7 +48,9 @@ class Weights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GemmJob:
-    """A multiply ready for emission; `outers` are the offsets (a, b, operands…, out) of every batch index."""
+    """A multiply ready for emission; `outers` are the offsets (a, b, operands…, out) of every batch
+    index.
+    """
 
     step: PlanStep
     shape: GemmShape

@@ -9,20 +9,18 @@ from athena.isa.builder import Operand, Wait, self_sem
 from athena.isa.fields import Acc, Dt, Seg
 from compiler.lowering.chain_script import ChainPlaces, add_chain
 from compiler.lowering.emitter import Sem
-from compiler.lowering.gemm_load import Chunk
-from compiler.lowering.gemm_state import GemmState, Piece, Place
+from compiler.lowering.gemm_state import GemmState, Part, Piece, Place
 from compiler.lowering.nest import Spot
 from compiler.lowering.tiles import Script
 
 
-def multiply(
-    g: GemmState, place: Place, panel: int, piece: Piece, chunk: Chunk, slot: int, *, fresh: bool
-) -> None:  # noqa: PLR0913
-    """One MATMUL: rows `chunk` of a strip of B. `fresh`: A's columns come with it and are waited for."""
-    job, m = g.job, g.map
-    at, depth = chunk
+def multiply(g: GemmState, part: Part, piece: Piece, *, fresh: bool) -> None:
+    """One MATMUL: part of a strip of B. `fresh`: A's columns come with it and are waited
+    for.
+    """
+    job, m, at, panel = g.job, g.map, part.at, part.panel
     first = panel == 0 and at == 0
-    done = at + depth == m.panels[panel]
+    done = at + part.depth == m.panels[panel]
     start = (Acc.BIAS if job.bias is not None else Acc.ZERO) if first else Acc.KEEP
     if first:
         g.builder.sync(waits=[Wait(Sem.ACC_FREE)])
@@ -33,18 +31,18 @@ def multiply(
     size = job.shape.b_bytes if job.weights.trans else g.b_pitch
     g.builder.matmul(
         Operand(Seg.L1, g.a_slot + piece.row * g.a_pitch + at * job.a.esize, g.a_pitch, job.a.dt),
-        Operand(Seg.L1, g.b_slots[slot] + at * size, g.b_pitch, job.weights.dt),
+        Operand(Seg.L1, g.b_slots[part.slot] + at * size, g.b_pitch, job.weights.dt),
         g.accumulator(piece),
         m=piece.rows,
         n=m.sn,
-        k=depth,
+        k=part.depth,
         start=start,
-        bias=Operand(Seg.L1, g.bias_slots[slot], 0, Dt.F32) if start is Acc.BIAS else None,
+        bias=Operand(Seg.L1, g.bias_slots[part.slot], 0, Dt.F32) if start is Acc.BIAS else None,
         b_trans=job.weights.trans,
         zeros=(job.a_zero, 0),
         waits=waits + ([Wait(Sem.A_FULL)] if fresh and piece.first else []),
         signals=signals,
-        clips=(g.rows_left(place.half, piece.row), g.cols_left(piece.strip, 1), None),
+        clips=(g.rows_left(part.place.half, piece.row), g.cols_left(piece.strip, 1), None),
     )
 
 

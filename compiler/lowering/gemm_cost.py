@@ -2,9 +2,10 @@
 
 In:  `GemmShape`, `Chip`, `GemmMap`.   Out: cycles and what bounds them.
 
-The largest of array, L1-port and vector time, each with the wait for the first product's operands and the drain of the last result, and of
-main-memory time with the product of the last chunk behind it. Main memory is taken at HBM_EFFICIENCY of its peak, a round figure for long reads of the contended memory model; the
-timing engine, not this estimate, gives the cycles that are reported.
+The largest of array, L1-port and vector time, each with the wait for the first product's operands
+and the drain of the last result, and of main-memory time with the product of the last chunk behind
+it. Main memory is taken at HBM_EFFICIENCY of its peak, a round figure for long reads of the
+contended memory model; the timing engine, not this estimate, gives the cycles that are reported.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ HBM_EFFICIENCY = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GemmShape:
-    """One multiply [m, k] × [k, n], with the bytes that pass per element of the result in the epilogue."""
+    """One multiply [m, k] × [k, n], with the bytes that pass per element of the result in the
+    epilogue.
+    """
 
     m: int
     n: int
@@ -38,7 +41,9 @@ class GemmShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GemmMap:
-    """The chosen cut. `grid` is cores along M × along N; chunks let products start on part of a panel."""
+    """The chosen cut. `grid` is cores along M × along N; chunks let products start on part of a
+    panel.
+    """
 
     grid: tuple[int, int]
     bm: int
@@ -51,7 +56,7 @@ class GemmMap:
     chunks: tuple[int, ...]  # depths that cut every other strip
     together: int  # strips that advance together in the first panel
     weights_first: bool
-    split_last: bool  # the last strip is finished in two halves of rows, so that less is left to store at the end
+    split_last: bool  # the last strip in two halves of rows: less is left to store at the end
     a_slots: int
     acc_slots: int
     l1_bytes: int
@@ -72,8 +77,10 @@ class GemmMap:
             else ""
         )
         return (
-            f"grid {self.grid[0]}x{self.grid[1]} cores{via}, blocks {self.bm} rows x {self.strips} strips of {self.sn}, "
-            f"{len(self.panels)} K panels of {self.kp}, {self.row_blocks}x{self.col_blocks} blocks a core, "
+            f"grid {self.grid[0]}x{self.grid[1]} cores{via}, "
+            f"blocks {self.bm} rows x {self.strips} strips of {self.sn}, "
+            f"{len(self.panels)} K panels of {self.kp}, "
+            f"{self.row_blocks}x{self.col_blocks} blocks a core, "
             f"~{self.cycles:,.0f} cycles, bound by {self.bound}"
         )
 
@@ -109,7 +116,7 @@ def estimate(shape: GemmShape, chip: Chip, m: GemmMap) -> tuple[float, str]:
 
 
 def _short_loads(chip: Chip, m: GemmMap) -> float:
-    """A few rows of A are a short transfer that holds one of the DMA's places for a whole latency."""
+    """A few rows of A are a short transfer that holds a place of the DMA for a whole latency."""
     if m.bm >= chip.core.matrix.rows:
         return 0.0
     loads = m.row_blocks * len(m.panels) * (m.col_blocks if len(m.panels) > 1 else 1)

@@ -1,9 +1,11 @@
 """Emission of a multiply: the loops over row blocks, strips and panels, once per lane.
 
-In:  a `GemmJob`, the buffers' offsets.   Out: words on LOAD, MATRIX, VECTOR, STORE and, where operands pass through L2, the cluster DMAs.
+In:  a `GemmJob`, the buffers' offsets.   Out: words on LOAD, MATRIX, VECTOR, STORE and, where
+operands pass through L2, the cluster DMAs.
 
-Order of work of a core: blocks of rows; in each, blocks of strips; in each, panels of K; in each, strips. While the very first panel
-arrives, the first strips (two, if there are as many) advance together chunk by chunk, so that the array has work for every byte that comes.
+Order of work of a core: blocks of rows; in each, blocks of strips; in each, panels of K; in each,
+strips. While the very first panel arrives, the first strips (two, if there are as many) advance
+together chunk by chunk, so that the array has work for every byte that comes.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from compiler.lowering.gemm import GemmJob
 from compiler.lowering.gemm_compute import epilogue, multiply, store
 from compiler.lowering.gemm_load import Chunk, load_a, load_b, load_operands, staging_registers
 from compiler.lowering.gemm_stage import await_start, share_a, share_b, sharing_registers
-from compiler.lowering.gemm_state import GemmState, Piece, Place
+from compiler.lowering.gemm_state import GemmState, Part, Piece, Place
 from compiler.lowering.plan import Buffer
 
 _PRIMED_AT_ONCE = 4
@@ -118,18 +120,21 @@ def _block(g: GemmState, place: Place, block: int) -> None:
 def _strips(
     g: GemmState, place: Place, block: int, panel: int, strips: tuple[int, ...], *, fresh: bool
 ) -> None:
-    """Strips that advance together, chunk by chunk of K; `fresh`: the panel of A comes with the first of them."""
+    """Strips that advance together, chunk by chunk of K; `fresh`: the panel of A comes with the
+    first of them.
+    """
     slots = {strip: g.next_slot("b") for strip in strips}
-    chunks = _chunks(g, panel, first=fresh and panel == 0)
-    for chunk in chunks:
+    for chunk in _chunks(g, panel, first=fresh and panel == 0):
         for strip in strips:
-            if fresh and strip == strips[0] and not g.map.weights_first:
+            leads = fresh and strip == strips[0]
+            if leads and not g.map.weights_first:
                 _bring_a(g, place, panel, chunk)
-            _bring_b(g, place, panel, strip, chunk, slots[strip])
+            part = Part(place, panel, strip, *chunk, slots[strip])
+            _bring_b(g, part)
             if g.lane is Queue.MATRIX:
-                new = fresh and strip == strips[0] and not (g.map.weights_first and chunk[0])
+                new = leads and not (g.map.weights_first and part.at)
                 for piece in g.pieces(block, strip):
-                    multiply(g, place, panel, piece, chunk, slots[strip], fresh=new)
+                    multiply(g, part, piece, fresh=new)
     if fresh and g.map.weights_first:  # weights need no barrier: they go ahead of it
         _bring_a(g, place, panel, (0, g.map.panels[panel]))
     if panel == len(g.map.panels) - 1:
@@ -159,11 +164,11 @@ def _bring_a(g: GemmState, place: Place, panel: int, chunk: Chunk) -> None:
         share_a(g, place, panel, chunk)
 
 
-def _bring_b(g: GemmState, place: Place, panel: int, strip: int, chunk: Chunk, slot: int) -> None:
+def _bring_b(g: GemmState, part: Part) -> None:
     if g.lane is Queue.LOAD:
-        load_b(g, place, panel, strip, chunk, slot)
+        load_b(g, part)
     elif g.lane is Stage.SHARE:
-        share_b(g, panel, strip, chunk, slot)
+        share_b(g, part)
 
 
 def _finish(g: GemmState, place: Place, piece: Piece) -> None:

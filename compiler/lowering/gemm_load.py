@@ -1,11 +1,12 @@
-"""LOAD of a multiply: panels of A, strips of B, bias rows, the epilogue's operands, from memory or from L2.
+"""LOAD of a multiply: panels of A, strips of B, bias rows, the epilogue's operands, from memory or
+from L2.
 
 In:  a `GemmState` on lane LOAD.   Out: LOAD words.
 """
 
 from __future__ import annotations
 
-from athena.isa.builder import Operand, Wait, self_sem
+from athena.isa.builder import Clips, Operand, Wait, self_sem
 from athena.isa.fields import S_CLUSTER, S_CORE, Dt, Seg, Sig, signal
 from compiler.lowering.emitter import ClusterSem, Sem
 from compiler.lowering.gemm_state import (
@@ -16,6 +17,7 @@ from compiler.lowering.gemm_state import (
     B_SHARERS,
     B_STAGE,
     GemmState,
+    Part,
     Piece,
     Place,
 )
@@ -64,62 +66,56 @@ def load_a(g: GemmState, place: Place, panel: int, chunk: Chunk) -> None:
     )
 
 
-def load_b(g: GemmState, place: Place, panel: int, strip: int, chunk: Chunk, slot: int) -> None:
-    """Rows `chunk` of a strip of B; behind the first, the strip's bias row."""
-    at, depth = chunk
-    last = at + depth == g.map.panels[panel]
-    bias = at == 0 and panel == 0 and g.job.bias is not None
+def load_b(g: GemmState, part: Part) -> None:
+    """Part of a strip of B; behind the strip's first rows, its bias row."""
+    bias = part.at == 0 and part.panel == 0 and g.job.bias is not None
     signals = [] if bias else [self_sem(Sem.B_FULL)]
     if g.map.cluster:
-        _staged_b(g, chunk, slot, signals, last=last)
+        _staged_b(g, part, signals)
     else:
-        _direct_b(g, place, panel, strip, chunk, slot, signals)
+        _direct_b(g, part, signals)
     if bias:
-        _bias(g, place, strip, slot)
+        _bias(g, part.place, part.strip, part.slot)
 
 
-def _staged_b(g: GemmState, chunk: Chunk, slot: int, signals: list[int], *, last: bool) -> None:
-    job, m, size = g.job, g.map, g.job.shape.b_bytes
-    at, depth = chunk
-    if last:
+def _staged_b(g: GemmState, part: Part, signals: list[int]) -> None:
+    job, m, size, at = g.job, g.map, g.job.shape.b_bytes, part.at
+    if at + part.depth == m.panels[part.panel]:
         signals.append(signal(Sig.CDMA_MASK, ClusterSem.B_CREDIT, B_SHARERS))
+    start = g.l2_slot("b", part.slot) + at * m.sn * size
     g.builder.load(
-        Operand(
-            Seg.L2, g.l2_slot("b", slot) + at * m.sn * size, m.sn * size, job.weights.dt, B_STAGE
-        ),
-        Operand(Seg.L1, g.b_slots[slot] + at * g.b_pitch, g.b_pitch, job.weights.dt),
-        rows=depth,
+        Operand(Seg.L2, start, m.sn * size, job.weights.dt, B_STAGE),
+        Operand(Seg.L1, g.b_slots[part.slot] + at * g.b_pitch, g.b_pitch, job.weights.dt),
+        rows=part.depth,
         row_bytes=m.sn * size,
         waits=[Wait(Sem.STAGE_B_FULL)] + ([Wait(Sem.B_FREE)] if at == 0 else []),
         signals=signals,
     )
 
 
-def _direct_b(
-    g: GemmState, place: Place, panel: int, strip: int, chunk: Chunk, slot: int, signals: list[int]
-) -> None:  # noqa: PLR0913
-    m, w, size = g.map, g.job.weights, g.job.shape.b_bytes
-    at, depth = chunk
+def _direct_b(g: GemmState, part: Part, signals: list[int]) -> None:
+    m, w, size, strip = g.map, g.job.weights, g.job.shape.b_bytes, part.strip
     buffer = g.buffers[w.buffer]
     if buffer.segment is not Seg.WEIGHT:
         g.emitter.barrier()
-    k = sum(m.panels[:panel]) + at
-    start = buffer.offset + w.offset + place.outer[1] + strip * w.strip_stride + k * w.panel_stride
-    inner = at * (size if w.trans else g.b_pitch)
-    cols = (
-        g.cols_left(strip, 1)
-        if w.trans
-        else (g.strips_left(strip) if w.packed else g.cols_left(strip, size))
-    )
-    alive = g.rows_left(place.half)
+    k = sum(m.panels[: part.panel]) + part.at
+    start = buffer.offset + w.offset + part.place.outer[1]
+    start += strip * w.strip_stride + k * w.panel_stride
+    inner = part.at * (size if w.trans else g.b_pitch)
+    alive = g.rows_left(part.place.half)
+    clips: Clips
+    if w.trans:
+        clips = (alive, g.cols_left(strip, 1), None)
+    else:
+        clips = (alive, None, g.strips_left(strip) if w.packed else g.cols_left(strip, size))
     g.builder.load(
         Operand(buffer.segment, start, w.row_stride, w.dt, B_OFFSET),
-        Operand(Seg.L1, g.b_slots[slot] + inner, g.b_pitch, w.dt),
-        rows=m.sn if w.trans else depth,
-        row_bytes=(depth if w.trans else m.sn) * size,
-        waits=[Wait(Sem.B_FREE)] if at == 0 else (),
+        Operand(Seg.L1, g.b_slots[part.slot] + inner, g.b_pitch, w.dt),
+        rows=m.sn if w.trans else part.depth,
+        row_bytes=(part.depth if w.trans else m.sn) * size,
+        waits=[Wait(Sem.B_FREE)] if part.at == 0 else (),
         signals=signals,
-        clips=(alive, cols, None) if w.trans else (alive, None, cols),
+        clips=clips,
     )
 
 

@@ -12,7 +12,7 @@ accumulators. `gemm_cost` estimates each candidate.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from athena.chip import Chip
 from athena.errors import CapacityError
@@ -52,7 +52,7 @@ def _candidates(shape: GemmShape, chip: Chip) -> Iterator[GemmMap]:
                     continue
                 seen.add((sn, gm, bm))
                 for budget in (core.l1_bytes // 2, core.l1_bytes):
-                    found = _fit(shape, chip, (gm, gn), bm, sn, budget)
+                    found = _fit(_Cut(shape, chip, (gm, gn), bm, sn), budget)
                     if found is not None:
                         yield found
 
@@ -74,7 +74,7 @@ def _staged_candidates(shape: GemmShape, chip: Chip) -> Iterator[GemmMap]:
             if bm < chip.core.matrix.rows:
                 continue  # so few rows that there is nothing to share
             for budget in (chip.core.l1_bytes // 2, chip.core.l1_bytes):
-                found = _fit(shape, chip, grid, bm, sn, budget, cluster)
+                found = _fit(_Cut(shape, chip, grid, bm, sn, cluster), budget)
                 if found is not None:
                     yield found
 
@@ -103,70 +103,113 @@ def _groups(m: int, cores: int) -> list[int]:
     return sorted(g for g in sizes if g <= min(m, cores))
 
 
-def _fit(
-    shape: GemmShape,
-    chip: Chip,
-    grid: tuple[int, int],
-    bm: int,
-    sn: int,
-    budget: int,
-    cluster: tuple[int, int] | None = None,
-) -> GemmMap | None:  # noqa: PLR0913
-    core, matrix = chip.core, chip.core.matrix
-    row_blocks = ceil_div(ceil_div(shape.m, grid[0]), bm)
-    row_blocks += (
-        row_blocks % 2 if row_blocks > 1 else 0
-    )  # a loop takes two; none may be another core's
-    core_strips = ceil_div(ceil_div(shape.n, sn), grid[1])
-    regions = min(core.acc_regions, STRIPS_LIMIT)
-    strips = 1 if core_strips == 1 else regions - regions % 2
-    strips = min(strips, core_strips + core_strips % 2)
-    col_blocks = ceil_div(core_strips, strips)
-    fixed = 2 * (
-        bm * (sn * (shape.operand_bytes + shape.out_bytes) + 64 * 4)
-        + sn * (shape.row_bytes + 4)
-        + 256
-    )
-    fixed += shape.temp_tiles * (bm * (sn * 4 + 32) + 64) + 4 * chip.l1_bank_bytes
-    for panels in range(1, ceil_div(shape.k, matrix.rows) + 1):
-        if panels > 1 and panels % 2 and col_blocks > 1:
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """What a candidate fixes before its panels are chosen."""
+
+    shape: GemmShape
+    chip: Chip
+    grid: tuple[int, int]
+    bm: int
+    sn: int
+    cluster: tuple[int, int] | None = None
+
+    @property
+    def row_blocks(self) -> int:
+        """Blocks of rows of a core: one, or an even number, since a loop takes two."""
+        count = ceil_div(ceil_div(self.shape.m, self.grid[0]), self.bm)
+        return count + count % 2 if count > 1 else 1
+
+    @property
+    def strips(self) -> int:
+        """Strips of a block: as many as take turns in the accumulator regions, an even number."""
+        own = self._core_strips
+        regions = min(self.chip.core.acc_regions, STRIPS_LIMIT)
+        return 1 if own == 1 else min(regions - regions % 2, own + own % 2)
+
+    @property
+    def col_blocks(self) -> int:
+        """Blocks of strips of a core."""
+        return ceil_div(self._core_strips, self.strips)
+
+    @property
+    def _core_strips(self) -> int:
+        return ceil_div(ceil_div(self.shape.n, self.sn), self.grid[1])
+
+    @property
+    def epilogue_bytes(self) -> int:
+        """L1 for the epilogue's operands, scratch and results, and what banks round up."""
+        shape, bm, sn = self.shape, self.bm, self.sn
+        full = bm * (sn * (shape.operand_bytes + shape.out_bytes) + 64 * 4)
+        rows = sn * (shape.row_bytes + 4) + 256
+        scratch = shape.temp_tiles * (bm * (sn * 4 + 32) + 64)
+        return 2 * (full + rows) + scratch + 4 * self.chip.l1_bank_bytes
+
+    def a_slots(self, panels: int) -> int:
+        """Places for panels of A: one is enough where only one panel ever comes."""
+        return 1 if panels == 1 and self.row_blocks == 1 and self.shape.batch == 1 else 2
+
+    def l1_bytes(self, panels: int, depth: int) -> int:
+        """L1 of the whole op with panels of `depth`."""
+        shape, bm, sn = self.shape, self.bm, self.sn
+        a = bm * _pitch(depth * shape.a_bytes) + 64
+        b = max(depth * _pitch(sn * shape.b_bytes), sn * _pitch(depth * shape.b_bytes))
+        return self.a_slots(panels) * a + 2 * (b + sn * 4 + 128) + self.epilogue_bytes
+
+    def fits_l2(self, depth: int) -> bool:
+        """Whether a cluster's panel of A and strips of B fit their slots."""
+        if self.cluster is None:
+            return True
+        a = self.cluster[0] * self.bm * depth * self.shape.a_bytes
+        b = self.cluster[1] * self.sn * depth * self.shape.b_bytes
+        return max(a, b) <= l2_slot_bytes(self.chip)
+
+
+def _fit(cut: _Cut, budget: int) -> GemmMap | None:
+    """The candidate with the deepest panels that `budget` bytes of L1 hold."""
+    rows = cut.chip.core.matrix.rows
+    for panels in range(1, ceil_div(cut.shape.k, rows) + 1):
+        if panels > 1 and panels % 2 and cut.col_blocks > 1:
+            continue  # a loop over blocks takes an even number of slots
+        depth = min(ceil_div(ceil_div(cut.shape.k, panels), rows) * rows, cut.shape.k)
+        if (panels - 1) * depth >= cut.shape.k and panels > 1:
             continue
-        kp = ceil_div(ceil_div(shape.k, panels), matrix.rows) * matrix.rows
-        if (panels - 1) * kp >= shape.k and panels > 1:
-            continue
-        kp = min(kp, shape.k) if panels == 1 else kp
-        a_slots = 1 if panels == 1 and row_blocks == 1 and shape.batch == 1 else 2
-        need = _panel_bytes(shape, bm, sn, kp, a_slots) + fixed
-        if need <= budget and (cluster is None or _fits_l2(shape, chip, cluster, bm, sn, kp)):
-            break
-    else:
-        return None
-    depths = tuple(min(kp, shape.k - i * kp) for i in range(panels))
-    blocks = row_blocks * col_blocks
-    first_chunks = _growing(depths[0], matrix.rows) if blocks == 1 else _two(depths[0], matrix.rows)
-    skinny = bm < matrix.rows
-    chunks = _even(kp, matrix.rows) if skinny else (kp,)
-    acc_slots = max(2, strips)
+        if cut.l1_bytes(panels, depth) <= budget and cut.fits_l2(depth):
+            return _mapping(cut, panels, depth)
+    return None
+
+
+def _mapping(cut: _Cut, panels: int, depth: int) -> GemmMap:
+    shape, rows = cut.shape, cut.chip.core.matrix.rows
+    depths = tuple(min(depth, shape.k - i * depth) for i in range(panels))
+    blocks = cut.row_blocks * cut.col_blocks
+    skinny = cut.bm < rows
+    chunks = _even(depth, rows) if skinny else (depth,)
+    first = _growing(depths[0], rows) if blocks == 1 else _two(depths[0], rows)
     mapping = GemmMap(
-        grid=grid,
-        bm=bm,
-        sn=sn,
+        grid=cut.grid,
+        bm=cut.bm,
+        sn=cut.sn,
         panels=depths,
-        strips=strips,
-        row_blocks=row_blocks,
-        col_blocks=col_blocks,
-        first_chunks=chunks if skinny else first_chunks,
+        strips=cut.strips,
+        row_blocks=cut.row_blocks,
+        col_blocks=cut.col_blocks,
+        first_chunks=chunks if skinny else first,
         chunks=chunks,
-        together=2 if strips > 2 and blocks == 1 and not skinny else 1,
-        weights_first=bm < sn,
-        split_last=panels == 1 and blocks == 1 and not shape.operands and bm >= 2 * matrix.rows,
-        a_slots=a_slots,
-        acc_slots=acc_slots,
-        l1_bytes=need,
-        cluster=cluster,
+        together=2 if cut.strips > 2 and blocks == 1 and not skinny else 1,
+        weights_first=cut.bm < cut.sn,
+        split_last=panels == blocks == 1 and not shape.operands and cut.bm >= 2 * rows,
+        a_slots=cut.a_slots(panels),
+        acc_slots=max(2, cut.strips),
+        l1_bytes=cut.l1_bytes(panels, depth),
+        cluster=cut.cluster,
     )
-    cycles, bound = estimate(shape, chip, mapping)
+    cycles, bound = estimate(shape, cut.chip, mapping)
     return replace(mapping, cycles=cycles, bound=bound)
+
+
+def _pitch(nbytes: int) -> int:
+    return ceil_div(nbytes, PITCH_ALIGN) * PITCH_ALIGN
 
 
 def _growing(depth: int, rows: int) -> tuple[int, ...]:
@@ -190,22 +233,6 @@ def _even(depth: int, rows: int) -> tuple[int, ...]:
     return (size,) * ceil_div(depth, size)
 
 
-def _fits_l2(
-    shape: GemmShape, chip: Chip, cluster: tuple[int, int], bm: int, sn: int, kp: int
-) -> bool:
-    quarter = l2_slot_bytes(chip)
-    a = cluster[0] * bm * kp * shape.a_bytes
-    b = cluster[1] * sn * kp * shape.b_bytes
-    return a <= quarter and b <= quarter
-
-
 def l2_slot_bytes(chip: Chip) -> int:
     """L2 is cut in four: two slots for A, two for B."""
     return chip.cluster.l2_bytes // 4 // 4096 * 4096
-
-
-def _panel_bytes(shape: GemmShape, bm: int, sn: int, kp: int, a_slots: int) -> int:
-    a = bm * (ceil_div(kp * shape.a_bytes, PITCH_ALIGN) * PITCH_ALIGN) + 64
-    by_rows = kp * (ceil_div(sn * shape.b_bytes, PITCH_ALIGN) * PITCH_ALIGN)
-    by_cols = sn * (ceil_div(kp * shape.b_bytes, PITCH_ALIGN) * PITCH_ALIGN)
-    return a_slots * a + 2 * (max(by_rows, by_cols) + sn * 4 + 128)

@@ -1,9 +1,11 @@
-"""Cluster DMAs of a multiply: each operand crosses main memory's port once and is multicast to the L2 of all clusters that share it.
+"""Cluster DMAs of a multiply: each operand crosses main memory's port once and is multicast to the
+L2 of all clusters that share it.
 
 In:  a `GemmState` on lane `Stage.SHARE`.   Out: MCAST words.
 
-Cluster (i, i) of the mesh sends the rows of A to row i and the columns of B to column i, in the order in which the cores use them. A slot
-of L2 is refilled when every core that reads it has given its credit.
+Cluster (i, i) of the mesh sends the rows of A to row i and the columns of B to column i, in the
+order in which the cores use them. A slot of L2 is refilled when every core that reads it has given
+its credit.
 """
 
 from __future__ import annotations
@@ -13,7 +15,15 @@ from athena.isa.cycles import ceil_div
 from athena.isa.fields import S_CLUSTER, Seg, Sig, signal
 from compiler.lowering.emitter import ClusterSem, Sem
 from compiler.lowering.gemm_load import Chunk, a_part_bytes, b_part_bytes
-from compiler.lowering.gemm_state import A_OFFSET, A_SHARERS, B_OFFSET, B_SHARERS, GemmState, Place
+from compiler.lowering.gemm_state import (
+    A_OFFSET,
+    A_SHARERS,
+    B_OFFSET,
+    B_SHARERS,
+    GemmState,
+    Part,
+    Place,
+)
 
 
 def sharing_registers(g: GemmState) -> None:
@@ -64,15 +74,14 @@ def share_a(g: GemmState, place: Place, panel: int, chunk: Chunk) -> None:
         )
 
 
-def share_b(g: GemmState, panel: int, strip: int, chunk: Chunk, slot: int) -> None:
-    """Rows `chunk` of a strip for every column of cores of a cluster, to the clusters of the column."""
-    m, w, size = g.map, g.job.weights, g.job.shape.b_bytes
-    at, depth = chunk
+def share_b(g: GemmState, part: Part) -> None:
+    """Part of a strip for every column of cores of a cluster, to the clusters of the column."""
+    m, w, size, strip = g.map, g.job.weights, g.job.shape.b_bytes, part.strip
     buffer = g.buffers[w.buffer]
     own = m.col_blocks * m.strips  # strips of a core
     start = buffer.offset + w.offset + strip * w.strip_stride
-    start += (sum(m.panels[:panel]) + at) * w.panel_stride
-    target = Operand(Seg.L2, g.l2_slot("b", slot) + at * m.sn * size, 0, w.dt)
+    start += (sum(m.panels[: part.panel]) + part.at) * w.panel_stride
+    target = Operand(Seg.L2, g.l2_slot("b", part.slot) + part.at * m.sn * size, 0, w.dt)
     across = m.cluster[1] if m.cluster else 1
     ragged = ceil_div(g.job.shape.n, m.sn) != m.grid[1] * own
     credit = Wait(ClusterSem.B_CREDIT, _receivers(g, g.emitter.chip.mesh.rows))
@@ -82,10 +91,10 @@ def share_b(g: GemmState, panel: int, strip: int, chunk: Chunk, slot: int) -> No
             target.at(core * b_part_bytes(g)),
             blocks=1 if ragged else across,
             rows=1,
-            row_bytes=depth * m.sn * size,
+            row_bytes=part.depth * m.sn * size,
             block_strides=(own * w.strip_stride, b_part_bytes(g)),
             mask_areg=B_SHARERS,
-            waits=[credit] if at == 0 and first else (),
+            waits=[credit] if part.at == 0 and first else (),
             signals=[signal(Sig.CORES_MASK, Sem.STAGE_B_FULL, B_SHARERS)] if last else (),
             # one block, or none beyond the last strip
             clips=(g.strips_left(strip + core * own) if ragged else None, None, None),
@@ -93,7 +102,8 @@ def share_b(g: GemmState, panel: int, strip: int, chunk: Chunk, slot: int) -> No
 
 
 def _parts(cores: int, *, ragged: bool) -> tuple[tuple[bool, bool, int], ...]:
-    """(first, last, core) of the words that serve a cluster: one for all its cores, or, so that each can be clipped, one a core.
+    """(first, last, core) of the words that serve a cluster: one for all its cores, or, so that
+    each can be clipped, one a core.
 
     Words complete in order: the last one's signal stands for all.
     """

@@ -2,7 +2,8 @@
 
 In:  a `GemmJob`, the op's L1 arena.   Out: `GemmState`, which the emitters of the queues share.
 
-Areg use: 1 row index; 2, 3, 4 column index in elements, 2 and 4 bytes; 5 offset of A, 6 of B; 7–11 offsets of other operands; 12–15 staging.
+Areg use: 1 row index; 2, 3, 4 column index in elements, 2 and 4 bytes; 5 offset of A, 6 of B; 7–11
+offsets of other operands; 12–15 staging.
 """
 
 from __future__ import annotations
@@ -34,6 +35,18 @@ class Place:
 
     outer: tuple[int, ...]
     half: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Part of a strip of B in a panel of K: `at`, `depth` along the panel; `slot` of L1."""
+
+    place: Place
+    panel: int
+    strip: int
+    at: int
+    depth: int
+    slot: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +114,9 @@ class GemmState:
         return ceil_div(width * self.job.shape.b_bytes, PITCH_ALIGN) * PITCH_ALIGN
 
     def place(self) -> None:
-        """Take L1: A, B with bias rows, operands and scratch, the result, each group from a bank of its own."""
+        """Take L1: A, B with bias rows, operands and scratch, the result, each group from a bank of
+        its own.
+        """
         m, job, take = self.map, self.job, self.arena.take
         b_rows = m.sn if job.weights.trans else m.kp
         self.a_slots = tuple(take(m.bm * self.a_pitch) for _ in range(m.a_slots))
@@ -111,8 +126,15 @@ class GemmState:
             self.bias_slots = tuple(take(m.sn * 4) for _ in range(2))
         self.arena.next_bank()
         split = Split(
-            axis=-1, outer_groups=1, row_groups=1, col_groups=1, tile_rows=m.bm, tile_cols=m.sn, row_tiles=1, col_tiles=1
-        )  # fmt: skip
+            axis=-1,
+            outer_groups=1,
+            row_groups=1,
+            col_groups=1,
+            tile_rows=m.bm,
+            tile_cols=m.sn,
+            row_tiles=1,
+            col_tiles=1,
+        )
         self.tiles = tuple(
             make_tile(v, kind_of(v, job.out.shape), split, self.arena) for v in job.operands
         )
@@ -215,7 +237,9 @@ class GemmState:
         return used
 
     def _seta(self, areg: int, row_mult: int, col_mult: int) -> None:
-        """areg = row of the core in the grid · row_mult + its column · col_mult (of clusters on a cluster DMA)."""
+        """Areg = row of the core in the grid · row_mult + its column · col_mult (of clusters on a
+        cluster DMA).
+        """
         m = self.map
         if m.cluster is None:
             terms = [(S_CORE, m.grid[1], 0, row_mult), (S_CORE, 1, m.grid[1], col_mult)]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from athena.errors import CapacityError
 from athena.isa.builder import Clip, Operand
@@ -129,11 +130,22 @@ def _cut(size: int, limit: int, unit: int, *, even: bool = False) -> tuple[int, 
     return min(tile, size) if tiles == 1 else tile, tiles
 
 
+class Walked(Protocol):
+    """What a tile asks of the loops that it lies in."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent of the loops."""
+
+    def pattern(self, strides: tuple[int, ...]) -> int:
+        """Areg that walks a view with these strides, 0 if it never moves."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spot:
     """One tile: which slot it uses and how far it lies from the loop's place (rows, cols, outer offsets in indices)."""
 
-    nest: Nest
+    nest: Walked
     slot: int
     row: int
     col: int
@@ -298,9 +310,7 @@ class Nest:
         if split.row_tiles > 1:
             rows = split.row_tiles
             self._columns(
-                lambda: self._pairs(
-                    rows, lambda row: self._leaf(at, row, 0, leaf), along_rows=True
-                )
+                lambda: self._pairs(rows, lambda row: self._leaf(at, row, 0, leaf), along_rows=True)
             )
         elif split.col_tiles > 1:
             cols = split.col_tiles
