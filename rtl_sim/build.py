@@ -8,6 +8,7 @@ when a build fails.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -153,6 +154,14 @@ def simulator(chip: Chip, env: Mapping[str, str] | None = None) -> Path:
         return target
     tools = environment(base)
     home.parent.mkdir(parents=True, exist_ok=True)
+    with (home.parent / f"{home.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits for the first one's build
+        if not target.exists():
+            _build_simulator(chip, home, tools)
+    return target
+
+
+def _build_simulator(chip: Chip, home: Path, tools: Mapping[str, str]) -> None:
     work = Path(tempfile.mkdtemp(prefix="build-", dir=home.parent))
     try:
         package = write_package(chip, work)
@@ -164,11 +173,7 @@ def simulator(chip: Chip, env: Mapping[str, str] | None = None) -> Path:
             work, tools,
         )  # fmt: skip
         shutil.rmtree(work / "obj")
-        try:
-            work.rename(home)
-        except OSError:  # another process was faster
-            shutil.rmtree(work, ignore_errors=True)
+        work.rename(home)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
-    return target

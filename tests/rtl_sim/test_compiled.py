@@ -1,4 +1,4 @@
-"""Programs that the compiler's lowering wrote: the RTL agrees with both models as on random ones."""
+"""Programs that the lowering wrote: the RTL agrees with both models as on random ones."""
 
 import ml_dtypes
 import numpy as np
