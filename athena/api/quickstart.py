@@ -44,8 +44,11 @@ SUBSET = 256
 ANSWER = slice(7, 11)  # places of the answer's four characters
 LAYER = "llama3-8b-layer-kv"
 PHASES = (
-    ("Llama-3-8B layer, decode: 8 sequences, context 2,048", {"batch": 8, "seq": 1, "past": 2047}),
-    ("Llama-3-8B layer, prefill: 1 sequence of 512 tokens", {"batch": 1, "seq": 512, "past": 0}),
+    (
+        "one Llama-3-8B layer: decode, 8 sequences, context 2,048",
+        {"batch": 8, "seq": 1, "past": 2047},
+    ),
+    ("one Llama-3-8B layer: prefill, 512 tokens", {"batch": 1, "seq": 512, "past": 0}),
 )
 
 
@@ -176,7 +179,7 @@ def _said(verification: Verification) -> Verification:
 
 def _named(run: Run) -> Run:
     """The same run, whose task says what the model does."""
-    task = f"{run.summary.workload.task} of a three-digit sum"
+    task = f"{BATCH} three-digit sums of 11 tokens"
     workload = replace(run.summary.workload, task=task)
     return replace(run, summary=replace(run.summary, workload=workload))
 

@@ -36,6 +36,14 @@ def export(
     layers: Annotated[
         int | None, typer.Option("--layers", min=1, help="Depth of a transformer.")
     ] = None,
+    sizes: Annotated[
+        str,
+        typer.Option(
+            "--sizes",
+            metavar="A,B,C",
+            help="matmul: rows, inner, columns; attention: heads, tokens, size of a head.",
+        ),
+    ] = "",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the weights.")] = 0,
     as_json: options.AsJson = False,
 ) -> None:
@@ -48,7 +56,9 @@ def export(
 
     try:
         with output.step(f"build {name}"):
-            model = build_preset(name, weightless=weightless, layers=layers, seed=seed)
+            model = build_preset(
+                name, weightless=weightless, layers=layers, sizes=_sizes(sizes), seed=seed
+            )
     except ValueError as fault:
         raise UsageError(
             printable(fault, 300), where="athena models export", hint="athena models list"
@@ -60,3 +70,8 @@ def export(
         output.emit_json("athena-cli-models-export/1", facts)
     else:
         output.show(f"wrote {out}: {facts['nodes']} nodes, {facts['bytes']} bytes")
+
+
+def _sizes(text: str) -> tuple[int, ...] | None:
+    """`"16,64,32"` as numbers; ValueError for anything else."""
+    return tuple(int(part) for part in text.split(",")) if text else None

@@ -15,13 +15,14 @@ from athena.cli import options, output
 
 if TYPE_CHECKING:
     from athena.api.quickstart import Quickstart
+    from athena.report import RunSummary
 
 SCHEMA = "athena-cli-quickstart/1"
 LIMITS = (
     "A model this small shows that compiling, numbers and accounting are right; it cannot show the "
     "chip's speed: it fills a sliver of 64 cores, so its use and joules per token say nothing "
-    "about a real deployment. The layer of real size beside it does (no weights: costed, not "
-    "verified)."
+    "about a real deployment. Beside it stands one layer of real size (of 32; its tokens/s and "
+    "J are for that layer alone; no weights, so costed and not verified)."
 )
 
 
@@ -55,38 +56,49 @@ def _facts(found: Quickstart) -> dict[str, Any]:
 
 
 def _print(found: Quickstart) -> None:
-    from athena.report import figures
-
     run, scores = found.run.summary, found.accuracy
     check = found.verification.report.rows[0]
-    names = ("Numerics", "Task accuracy")
-    shown = {label: f"{value}  ({meaning})" for label, value, meaning in figures.headline(run)}
-    first = [
-        (
-            names[0],
-            f"{shown['Numerics']}; SNR {check.metrics.snr_db:.1f} dB, limit {check.limit}"
-            if check.metrics
-            else shown["Numerics"],
-        ),
-        (
-            names[1],
-            f"onnxruntime {scores.onnxruntime:.1%}, bf16 {scores.bf16:.1%}, int8 {scores.int8:.1%}"
-            f"  ({scores.examples} of {scores.held_out} held-out sums)",
-        ),
+    verdict = "ok" if check.passed else f"FAILED: {check.reason}"
+    if check.metrics is not None:
+        verdict += f": SNR {check.metrics.snr_db:.1f} dB, limit {check.limit}"
+    numerics = f"{verdict}, against {found.verification.report.reference}"
+    accuracy = (
+        f"onnxruntime {scores.onnxruntime:.1%}, bf16 {scores.bf16:.1%}, int8 {scores.int8:.1%} "
+        f"({scores.examples} of {scores.held_out} held-out sums)"
+    )
+    beside = [layer.summary for layer in found.layers]
+    rows = [
+        ("numerics", numerics, *("not verified: no weights" for _ in beside)),
+        ("task accuracy", accuracy, *("" for _ in beside)),
+        *zip(LABELS, *(_figures(each) for each in (run, *beside)), strict=True),
     ]
-    rows = [*first, *((label, text) for label, text in shown.items() if label not in names)]
-    columns = ["", "quickstart model", *(layer.name for layer in found.layers)]
-    beside = [
-        {a: f"{b} ({c})" if a == "Numerics" else b for a, b, c in figures.headline(x.summary)}
-        for x in found.layers
-    ]
-    body = [(label, text, *(_beside(label, each) for each in beside)) for label, text in rows]
-    output.table(f"{run.workload.task} on {run.provenance.chip}, {run.precision}", columns, body)
-    output.show(LIMITS, "wrote " + "  ".join(str(path) for path in found.files))
+    columns = ["", f"quickstart model: {run.workload.task}", *(each.name for each in found.layers)]
+    place = f"{run.provenance.chip}, a {run.evidence} chip; {run.precision}"
+    output.table(f"{place}; energies with low and high", columns, rows)
+    output.show(LIMITS, *(f"wrote {path}" for path in found.files))
     output.show("next: athena inspect MODEL.onnx  |  athena chips list  |  athena --help")
 
 
-def _beside(label: str, headline: dict[str, str]) -> str:
-    """The same figure of the layer; decode counts output tokens, a forward pass input tokens."""
-    other = label.replace("Input", "Output").replace("input", "output")
-    return headline.get(label, headline.get(other, ""))
+LABELS = (
+    *("time of one execution", "tokens/s per chip", "J per token, chip", "energy, chip"),
+    *("MFU", "HBM utilisation", "bound by", "nodes costed", "host share of time"),
+)
+
+
+def _figures(summary: RunSummary) -> tuple[str, ...]:
+    """Text for `LABELS`."""
+    from athena.report.figures import percent, seconds, spread
+    from athena.report.rounding import plain
+
+    tokens, work = summary.tokens, summary.work
+    return (
+        f"{seconds(summary.seconds)} ({summary.cycles:,} cycles)",
+        f"{plain(tokens.per_chip_s)} {tokens.kind} tokens" if tokens else "n/a",
+        spread(tokens.j_per_token, "J") if tokens else "n/a",
+        spread(summary.energy.chip_j, "J"),
+        percent(work.mfu),
+        percent(work.hbm_utilisation),
+        work.bound_by.value,
+        f"{work.nodes_costed} of {work.nodes_total}",
+        percent(summary.host_share),
+    )
