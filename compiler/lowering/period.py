@@ -1,10 +1,12 @@
-"""Find the block of ops that a model repeats, layer after layer, and what must hold so that its words repeat too.
+"""Find the block of ops that a model repeats, and what must hold so that its words repeat too.
 
-In:  a `Plan`, and the buffers that each step's kernel touches.   Out: `Period`, `Placement` for the allocation of memory.
+In:  a `Plan`, and the buffers that each step's kernel touches.   Out: `Period`, and `Placement` for
+the allocation of memory.
 Raises: nothing.
 
-Words repeat when every operand moves by one distance per segment from a repeat to the next. So activations of the same role share their
-bytes over all repeats, constants lie in order of use, and constants that several repeats read lie in a segment of their own.
+Words repeat when every operand moves by one distance per segment from a repeat to the next. So
+activations of the same role share their bytes over all repeats, constants lie in order of use, and
+constants that several repeats read lie in a segment of their own.
 """
 
 from __future__ import annotations
@@ -66,7 +68,8 @@ class Placement:
 def place_repeats(plan: Plan, touched: Sequence[frozenset[int]]) -> Placement:
     """The period of the plan, if it has one, and the placement that lets it repeat.
 
-    `touched[i]` are the buffers that step i reads or writes. Constants that several repeats read are moved to segment PARAM.
+    `touched[i]` are the buffers that step i reads or writes. Constants that several repeats read
+    are moved to segment PARAM.
     """
     order = tuple(
         dict.fromkeys(
@@ -85,7 +88,7 @@ def place_repeats(plan: Plan, touched: Sequence[frozenset[int]]) -> Placement:
 
 
 def _candidates(plan: Plan) -> Iterator[Period]:
-    """The best period; without its first, without its last repeat; then the same for blocks twice as long."""
+    """The best period, without its first or last repeat; then the same for blocks twice as long."""
     best = _best(_kinds(plan))
     if best is None:
         return
@@ -134,7 +137,7 @@ def _best(kinds: NDArray[np.int64]) -> Period | None:
 
 
 def _together(plan: Plan, period: Period) -> tuple[tuple[int, ...], ...] | None:
-    """Activation buffers of the same role in all repeats; None if two of a role are alive at once."""
+    """Activation buffers of one role in all repeats; None if two of a role are alive at once."""
     leader: dict[int, int] = {}
 
     def find(number: int) -> int:

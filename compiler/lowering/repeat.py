@@ -1,11 +1,13 @@
-"""Fold repeated blocks of the emitted streams into sections with `repeat`, and place every section in the segments.
+"""Fold repeated blocks of the emitted streams into one section, and place every section in memory.
 
-In:  an `Emitter` that has been closed, with its cuts: the places in all lanes where repeats begin.   Out: `Folded`: streams, sections,
-and which nodes share words; `fold_nodes` gives the node table.
+In:  an `Emitter` that has been closed, with its cuts: the places in all lanes where repeats begin.
+Out: `Folded`: streams, sections, and which nodes share words; `fold_nodes` gives the node table.
 Raises: CapacityError where an op reaches beyond 4 GiB of a segment and cannot be rewritten.
 
-Two blocks repeat if their words are equal on every lane but for offsets in main memory, and those of one segment all differ by one
-distance: the section's `seg_stride`. Nothing is assumed of how the words came about.
+Two blocks repeat if their words are equal on every lane but for offsets in main memory, and those
+of one segment all differ by one distance: the section's `seg_stride`. Blocks that were not written
+follow from those that were, because their steps are of the same kind and their buffers lie at the
+same distances (`period.repeats_to_write`).
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ _LONGEST = 2  # blocks in a repeat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folded:
-    """Streams and sections; `groups` maps a node to the later ones whose words it stands for, in order of repeats."""
+    """Streams and sections; `groups` maps a node to the later ones whose words it stands for."""
 
     streams: tuple[Stream, ...]
     sections: tuple[Section, ...]
@@ -39,7 +41,7 @@ class Folded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocks:
-    """The repeats of a model: `nodes` of their steps, repeat by repeat, of which the first `written` are in the streams."""
+    """The repeats of a model, `nodes` of the steps of each; the first `written` are in streams."""
 
     nodes: tuple[tuple[int, ...], ...] = ()
     written: int = 0
@@ -99,15 +101,16 @@ def _assembled(
 
 
 def fold_nodes(nodes: Sequence[NodeInfo], folded: Folded) -> tuple[tuple[NodeInfo, ...], Folded]:
-    """The node table with one entry for nodes that share words, and the streams with its numbers."""
+    """The node table with one entry for nodes that share words, and streams with its numbers."""
     gone = {other for others in folded.groups.values() for other in others}
     table: list[NodeInfo] = []
     numbers = np.full(len(nodes) + 1, -1, np.int32)  # the last entry is for words of no node
     for number, node in enumerate(nodes):
         if number in gone:
             continue
-        numbers[number] = len(table)
-        table.append(_joined([node, *(nodes[i] for i in folded.groups.get(number, ()))]))
+        others = list(folded.groups.get(number, ()))
+        numbers[[number, *others]] = len(table)
+        table.append(_joined([node, *(nodes[i] for i in others)]))
     streams = tuple(replace(s, nodes=numbers[s.nodes]) for s in folded.streams)
     return tuple(table), replace(folded, streams=streams)
 
@@ -185,9 +188,13 @@ def _groups(
 ) -> dict[int, tuple[int, ...]]:
     """For each node of the first `size` blocks those of the later repeats."""
     groups: dict[int, dict[int, None]] = {}
+    first_of: dict[int, int] = {}
     for block in range(size, size * repeat):
-        for first, other in zip(nodes[block % size], nodes[block], strict=True):
-            groups.setdefault(first, {})[other] = None
+        for one, other in zip(nodes[block % size], nodes[block], strict=True):
+            first = first_of.get(one, one)  # a node's steps may lie on both sides of a boundary
+            if first != other:
+                groups.setdefault(first, {})[other] = None
+                first_of[other] = first
     return {first: tuple(others) for first, others in groups.items()}
 
 
@@ -228,7 +235,7 @@ def _distances(
 
 
 def _without_offsets(words: Words) -> tuple[bytes, Offsets]:
-    """Bytes of the words with all offsets zero, and the segment of every operand [n, 6]; -1 where the operand is absent."""
+    """Bytes of the words with all offsets zero; the segment of every operand [n, 6] (-1: none)."""
     rest = words.copy()
     segments = np.empty((len(words), len(OPERANDS)), np.int64)
     for slot, name in enumerate(OPERANDS):
@@ -244,7 +251,10 @@ def _without_offsets(words: Words) -> tuple[bytes, Offsets]:
 def _within_reach(
     lanes: dict[Lane, Piece], part: _Part, marks: list[Place]
 ) -> list[_Part]:  # fmt: skip
-    """A part that is not repeated, cut between ops so that each piece reaches less than 4 GiB of every segment but ACT."""
+    """A part, cut between ops so that each piece reaches less than 4 GiB of every segment but ACT.
+
+    Repeated parts stay whole.
+    """
     if part.repeat > 1:
         return [part]
     marks = [m for m in marks if _between(lanes, part, m)]
@@ -270,7 +280,7 @@ def _between(lanes: dict[Lane, Piece], part: _Part, place: Place) -> bool:
 
 
 def _reach(lanes: dict[Lane, Piece], start: Place, end: Place) -> tuple[Offsets, Offsets]:
-    """Lowest and highest offset in each segment [SEGMENTS]; both 0 where none is used, and for ACT."""
+    """Lowest and highest offset in each segment [SEGMENTS]; high < low of ACT and the unused."""
     low = np.full(SEGMENTS, OFFSET_LIMIT << 20, np.int64)
     high = np.full(SEGMENTS, -1, np.int64)
     for lane, piece in lanes.items():

@@ -1,7 +1,8 @@
-"""Words whose operands may lie anywhere in a segment: offsets beyond a word's 32 bits stand beside it until it is placed.
+"""Words whose operands may lie anywhere in a segment: what exceeds 32 bits stands beside the word.
 
-In:  operands with offsets of up to 48 bits.   Out: words as `StreamBuilder` makes them, and the full offsets; `lift` rewrites words whose
-offset does not fit: an address register takes the part above 32 bits.
+In:  operands with offsets of up to 48 bits.   Out: words as `StreamBuilder` makes them, and the
+full offsets; `lift` rewrites words whose offset does not fit: an address register takes the part
+above 32 bits.
 Raises: CapacityError where no register is free, or a loop no longer fits the FIFO.
 """
 
@@ -72,7 +73,7 @@ class WideBuilder(StreamBuilder):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """Consecutive words of a lane: words, node of each, full offsets [n, 6], and where ops begin."""
+    """Consecutive words of a lane, node of each, full offsets [n, 6], and where ops begin."""
 
     words: Words
     nodes: NDArray[np.int32]
@@ -83,8 +84,8 @@ class Piece:
 def lift(piece: Piece, fifo_words: int) -> Piece:
     """The piece with all offsets below 4 GiB.
 
-    Where an op's register walks only operands that share the upper part of their offset, its start takes that part; other words get a
-    SETA of a free register before them.
+    Where an op's register walks only operands that share the upper part of their offset, its start
+    takes that part; other words get a SETA of a free register before them.
     """
     wide = piece.offsets >= OFFSET_LIMIT
     if not wide.any():
@@ -98,7 +99,10 @@ def lift(piece: Piece, fifo_words: int) -> Piece:
 
 
 def _move_starts(words: Words, offsets: Offsets) -> None:
-    """In one op, add the upper part of offsets to the SETA of registers that serve nothing else; in place."""
+    """In one op, add the upper part of offsets to the SETA of registers that serve nothing else.
+
+    Changes both arrays.
+    """
     rows = decode(words)
     aregs, segments = rows[:, AREG_A : AREG_A + 24 : 4], rows[:, SEG_A : SEG_A + 24 : 4]
     sets = rows[:, OP] == Op.SETA
@@ -168,9 +172,8 @@ def _used(rows: NDArray[np.int64]) -> frozenset[int]:
     """Registers that the decoded words of an op read or write."""
     sets, loops = rows[:, OP] == Op.SETA, rows[:, OP] == Op.LOOP
     found = _used_beside(rows)
-    found.update(
-        rows[:, AREG_A : AREG_A + 24 : 4].ravel().tolist(), rows[sets, P0].tolist(), rows[sets, N2].tolist()
-    )  # fmt: skip
+    found.update(rows[:, AREG_A : AREG_A + 24 : 4].ravel().tolist())
+    found.update(rows[sets, P0].tolist(), rows[sets, N2].tolist())
     for shift in range(0, 16, 4):
         found.update((rows[loops, P0 + 4] >> shift & 15).tolist())
     return frozenset(found)

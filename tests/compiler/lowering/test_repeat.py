@@ -1,4 +1,4 @@
-"""Repeated blocks: the folded program computes and times as the one written out; offsets beyond 4 GiB reach the same bytes."""
+"""Repeated blocks: the folded program computes and times as the one written out; wide offsets."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_words_do_not_grow_with_layers(tmp_path):
 
 
 def chain(kinds, *, same_constant=False):
-    """Residual blocks of the given kinds: "n" x + norm(x) w, "o" two chained adds; constants apart or shared."""
+    """Residual blocks: "n" x + norm(x) w, "o" two chained adds; constants apart or shared."""
     graph = Graph("chain").edit()
     rows, cols = 8, 32
     rng = np.random.default_rng(1)
@@ -209,7 +209,7 @@ def test_any_pattern_of_blocks(pattern, repeats, before, shared):
 
 
 def addresses(words, offsets):
-    """(op, address of every HBM operand) of each executed word: a walk of SETA and LOOP written for this test."""
+    """(op, addresses in main memory) of each executed word: a walk of SETA and LOOP of its own."""
     rows, aregs, out = decode(words), [0] * 16, []
 
     def execute(at, end):
