@@ -92,7 +92,8 @@ def digest(chip: Chip, extra: str = "") -> str:
     state = hashlib.sha256()
     for path in (*rtl_sources(), *sorted(TB.glob("*.sv")), *sorted(TB.glob("*.cpp"))):
         state.update(path.name.encode() + b"\0" + path.read_bytes())
-    for text in (package_text(chip), MAKE_OVERRIDES, " ".join(WARNINGS), str(_verilator_root())):
+    state.update(Path(__file__).read_bytes())  # the flags
+    for text in (package_text(chip), str(_verilator_root())):
         state.update(text.encode() + b"\0")
     state.update(f"{extra}\0{sys.version_info[:2]}".encode())
     return state.hexdigest()[:24]

@@ -247,18 +247,37 @@ module decode #(
         if (waits_o[i][15:8] != '0) waits_legal = 1'b0;
         waits_o[i] = '0;  // a wait on nothing holds, so that the word gets as far as its fault
       end
-      // On a chip of one core every target that is a core is this one; sets that lack it get nothing.
-      signals_o[i] = signal[i];
-      case (signal[i][15:13])
-        athena_pkg::SIG_NONE, athena_pkg::SIG_SELF, athena_pkg::SIG_ALL_CORES: ;
-        athena_pkg::SIG_CORES_OF_CLUSTER: signals_o[i][15:13] = signal[i][5] ? athena_pkg::SIG_ALL_CORES : athena_pkg::SIG_NONE;
+      if (!signal_legal[i]) signals_legal = 1'b0;
+    end
+  end
+
+  // On a chip of one core every target that is a core is this one; sets that lack it get nothing.
+  logic [3:0] signal_legal;
+  for (genvar i = 0; i < 4; i++) begin : g_signal
+    logic [15:0] code;
+    logic reaches, in_mask;
+    logic [AddrBits-1:0] mask_areg;
+    assign code = signal[i];
+    assign mask_areg = areg_i[code[8:5]];
+    assign in_mask = code[15:13] == athena_pkg::SIG_CORES_OF_CLUSTER ? code[5] : mask_areg[0];
+    always_comb begin
+      reaches = 1'b0;
+      signal_legal[i] = 1'b1;
+      case (code[15:13])
+        athena_pkg::SIG_NONE, athena_pkg::SIG_SELF: ;
+        athena_pkg::SIG_ALL_CORES: reaches = 1'b1;
+        athena_pkg::SIG_CORES_OF_CLUSTER: reaches = in_mask;
         athena_pkg::SIG_CORES_MASK: begin
-          signals_o[i][15:13] = areg_i[signal[i][8:5]][0] ? athena_pkg::SIG_ALL_CORES : athena_pkg::SIG_NONE;
-          if (signal[i][12:9] != '0) signals_legal = 1'b0;
+          reaches = in_mask;
+          signal_legal[i] = code[12:9] == '0;
         end
-        default: signals_legal = 1'b0;
+        default: signal_legal[i] = 1'b0;
       endcase
     end
+    assign signals_o[i] = {code[15:13] == athena_pkg::SIG_SELF ? athena_pkg::SIG_SELF :
+                           reaches ? athena_pkg::SIG_ALL_CORES : athena_pkg::SIG_NONE, code[12:0]};
+    logic unused;
+    assign unused = ^mask_areg;
   end
 
   // Steps of VEC: no SELECT first, no table functions; a step with two operands has its second one.

@@ -68,7 +68,7 @@ module semaphores #(
 
   if (Stages > 0) begin : g_noc
     logic valid;
-    logic [Sems-1:0][Wide-1:0] counts;
+    logic [Sems*Wide-1:0] counts;
     latency_pipe #(
         .Width(Sems * Wide),
         .Stages(Stages)
