@@ -1,6 +1,8 @@
 """Tools, lint and cache of the RTL builds."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -40,3 +42,23 @@ def test_one_build_per_content(rtl_tools, ci_chip):
     assert first.stat().st_mtime_ns == stamp
     assert build.digest(ci_chip) != build.digest(load_chip("athena-edge"))
     assert str(first).startswith(str(build.cache_folder(os.environ)))
+
+
+YOSYS = """
+import sys
+from pyosys import libyosys
+design = libyosys.Design()
+read = f"read_verilog -sv {' '.join(sys.argv[1:])}"
+for step in (read, "hierarchy -check -top core", "proc", "check -assert"):
+    libyosys.run_pass(step, design)
+"""
+
+
+def test_yosys_reads_the_core(ci_chip, tmp_path):
+    """Without warnings: it takes some constructs that it does not know for undeclared names."""
+    pytest.importorskip("pyosys", reason="pip install pyosys")
+    package = build.write_package(ci_chip, tmp_path)
+    command = [sys.executable, "-c", YOSYS, str(package), *map(str, build.rtl_sources())]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Warning" not in done.stdout + done.stderr
