@@ -16,6 +16,7 @@ from compiler.lowering.gemm_state import (
     B_OFFSET,
     B_SHARERS,
     B_STAGE,
+    CONSTANTS,
     GemmState,
     Part,
     Piece,
@@ -31,7 +32,7 @@ def load_a(g: GemmState, place: Place, panel: int, chunk: Chunk) -> None:
     job, m, size = g.job, g.map, g.job.a.esize
     at, depth = chunk
     buffer = g.buffers[job.a.buffer]
-    if buffer.segment is not Seg.WEIGHT:
+    if buffer.segment not in CONSTANTS:
         g.emitter.barrier()
     waits = [Wait(Sem.A_FREE)] if at == 0 else []
     signals = [self_sem(Sem.A_FULL)]
@@ -96,7 +97,7 @@ def _staged_b(g: GemmState, part: Part, signals: list[int]) -> None:
 def _direct_b(g: GemmState, part: Part, signals: list[int]) -> None:
     m, w, size, strip = g.map, g.job.weights, g.job.shape.b_bytes, part.strip
     buffer = g.buffers[w.buffer]
-    if buffer.segment is not Seg.WEIGHT:
+    if buffer.segment not in CONSTANTS:
         g.emitter.barrier()
     k = sum(m.panels[: part.panel]) + part.at
     start = buffer.offset + w.offset + part.place.outer[1]
@@ -144,7 +145,7 @@ def load_operands(g: GemmState, place: Place, piece: Piece) -> None:
     """The epilogue's operands of one strip."""
     if not g.tiles:
         return
-    if any(g.buffers[t.view.buffer].segment is not Seg.WEIGHT for t in g.tiles):
+    if any(g.buffers[t.view.buffer].segment not in CONSTANTS for t in g.tiles):
         g.emitter.barrier()
     spot = g.spot(place.half, piece)
     for i, tile in enumerate(g.tiles):
@@ -167,7 +168,7 @@ def staging_registers(g: GemmState) -> None:
     down, across = cluster
     b = g.builder
     b.seta(A_SHARERS, 1, mult=mesh.cols + 1, scalar=S_CLUSTER, div=mesh.cols, shift=True)
-    if g.buffers[g.job.a.buffer].segment is not Seg.WEIGHT:
+    if g.buffers[g.job.a.buffer].segment not in CONSTANTS:
         g.emitter.barrier()
         b.sync(signals=[signal(Sig.CDMA_MASK, ClusterSem.A_GO, A_SHARERS)])
     b.seta(B_SHARERS, 1, mult=mesh.cols + 1, scalar=S_CLUSTER, mod=mesh.cols, shift=True)

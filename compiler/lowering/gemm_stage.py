@@ -20,6 +20,7 @@ from compiler.lowering.gemm_state import (
     A_SHARERS,
     B_OFFSET,
     B_SHARERS,
+    CONSTANTS,
     GemmState,
     Part,
     Place,
@@ -37,7 +38,7 @@ def sharing_registers(g: GemmState) -> None:
 
 def await_start(g: GemmState) -> None:
     """A may be read once every core of the row has seen the end of the op before."""
-    if g.buffers[g.job.a.buffer].segment is not Seg.WEIGHT and not g.started:
+    if g.buffers[g.job.a.buffer].segment not in CONSTANTS and not g.started:
         g.builder.sync(waits=[Wait(ClusterSem.A_GO, _receivers(g, g.emitter.chip.mesh.cols))])
     g.started = True
 

@@ -21,6 +21,7 @@ from compiler.lowering.nest import COL_INDEX, FIRST_PATTERN, ROW_INDEX, Split, S
 from compiler.lowering.plan import Buffer
 from compiler.lowering.tiles import Tile, kind_of, make_tile, pitch_of
 
+CONSTANTS = (Seg.WEIGHT, Seg.PARAM)  # what may be read before the op before has ended
 A_OFFSET, B_OFFSET = 5, 6
 A_STAGE, B_STAGE = 12, 13  # place of the core's part in an L2 slot
 A_SHARERS, B_SHARERS = (
