@@ -40,7 +40,8 @@ def add_chain(
         else:
             if places.temp is None:
                 raise ValueError("a chain of several words needs a temporary")
-            to = replace(places.temp, dt=Dt.I32 if word.integer else Dt.F32)
+            whole = word.integer or words[i + 1].integer
+            to = replace(places.temp, dt=Dt.I32 if whole else Dt.F32)
         _word(script, word, at, to, places, slot)
         at = to
 

@@ -84,6 +84,7 @@ class Sem(IntEnum):
     PV_DONE = 24
     # consumed by STORE
     OUT_FULL = 25
+    HOST_DONE = 26
 
 
 INITIAL_SEMS: dict[int, int] = {

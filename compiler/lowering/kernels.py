@@ -17,6 +17,7 @@ from compiler.lowering.emitter import Emitter
 from compiler.lowering.gather import emit_gather
 from compiler.lowering.gemm import GemmJob, prepare_gemm
 from compiler.lowering.gemm_emit import emit_gemm, job_buffers
+from compiler.lowering.host import emit_host
 from compiler.lowering.plan import Buffer, Plan, PlanStep
 from compiler.lowering.rowwise import RowOp, emit_rowwise
 
@@ -73,6 +74,13 @@ def _gather(step: PlanStep, plan: Plan, chip: Chip) -> Kernel:
     return _kernel(step, lambda emitter, buffers: emit_gather(emitter, step, buffers))
 
 
+def _host(step: PlanStep, plan: Plan, chip: Chip) -> Kernel:
+    del chip
+    number = plan.host_steps.index(step)
+    touched = [v.buffer for v in (*step.ins, *step.outs) if v is not None]
+    return _kernel(step, lambda emitter, buffers: emit_host(emitter, step, number), touched)
+
+
 def _copy(step: PlanStep, plan: Plan, chip: Chip) -> Kernel:
     if moves.is_plain_copy(step):
         return _rowwise(rowops.elementwise)(step, plan, chip)
@@ -91,4 +99,5 @@ _TABLE: dict[str, Callable[[PlanStep, Plan, Chip], Kernel]] = {
     Op.QUANTIZE: _rowwise(rowops.quantize),
     Op.DEQUANTIZE: _rowwise(rowops.dequantize),
     Op.GATHER: _gather,
+    Op.HOST: _host,
 }

@@ -22,10 +22,12 @@ from compiler.graph.flops import node_flops
 from compiler.graph.graph import Graph
 from compiler.graph.types import Node
 from compiler.lowering.emitter import INITIAL_SEMS, Emitter
+from compiler.lowering.host import host_table
 from compiler.lowering.kernels import Kernel, bind
 from compiler.lowering.memory import allocate
 from compiler.lowering.period import Placement, place_repeats, repeats_to_write
-from compiler.lowering.plan import Plan, make_plan
+from compiler.lowering.plan import Plan, PlanStep
+from compiler.lowering.planner import make_plan
 from compiler.lowering.repeat import Blocks, Folded, fold, fold_nodes, whole
 
 FLOP_KINDS = ("matmul", "attention", "attention_full", "elementwise", "norm", "softmax")
@@ -105,11 +107,16 @@ def _emit_all(
     for number, kernel in enumerate((*kernels, None)):
         if placement.begins(number) and len(emitter.cuts) <= written:
             emitter.align()
-        if kernel is None or kernel.step.out.elems == 0 or placement.repeat_of(number) >= written:
+        if kernel is None or _is_empty(kernel.step) or placement.repeat_of(number) >= written:
             continue
         mappings.setdefault(kernel.step.node, []).append(_emit(kernel, emitter, plan))
     emitter.close()
     return emitter, mappings
+
+
+def _is_empty(step: PlanStep) -> bool:
+    """Whether no result of the step has elements."""
+    return all(view is None or view.elems == 0 for view in (step.out, *step.outs))
 
 
 def _bind(number: int, plan: Plan, chip: Chip) -> Kernel:
@@ -153,6 +160,7 @@ def _program(
 ) -> Program:
     infos = [_info(graph, n, written.mappings.get(i, [])) for i, n in enumerate(graph.nodes)]
     nodes, folded = fold_nodes(infos, written.folded)
+    calls, host_tensors = host_table(graph, plan, nodes)
     return Program(
         name=graph.name,
         chip=chip.name,
@@ -161,7 +169,8 @@ def _program(
         streams=folded.streams,
         sections=folded.sections,
         segment_bytes=sizes,
-        tensors=_tensors(graph, plan, options),
+        tensors=(*_tensors(graph, plan, options), *host_tensors),
+        host_calls=calls,
         nodes=nodes,
         constants=_constants(graph, plan, sizes),
         core_sems=dict(INITIAL_SEMS),

@@ -10,6 +10,8 @@ place is taken, where arithmetic changes between integer and floating point, or 
 
 from __future__ import annotations
 
+import math
+import struct
 from dataclasses import dataclass, replace
 
 from athena.errors import UnsupportedOpError
@@ -17,6 +19,8 @@ from athena.isa.fields import Alu, Lut
 from compiler.graph.chip_ops import Fn, Step
 from compiler.graph.types import DType
 
+INTEGER_LIMIT = 1 << 31
+EXACT_LIMIT = 1 << 24  # larger integers an fp32 immediate may not hold
 SQUARE = -1  # operand number meaning "the word's own first operand"
 _CUBE = -2
 
@@ -32,7 +36,7 @@ class Ref:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VecWord:
-    """Places of one VEC word. `integer`: int32 arithmetic."""
+    """Places of one VEC word. `integer`: int32 arithmetic, which reads integers only."""
 
     alu1: Alu = Alu.PASS
     b: Ref | None = None
@@ -114,9 +118,7 @@ def _primitives(step: Step, integer: bool, kinds: tuple[bool, ...]) -> tuple[lis
     if fn is Fn.CAST:
         return _cast(step.to, integer)
     if fn is Fn.SELECT:
-        pick = _ref(step.operand, step.const), _ref(step.operand2, step.const2)
-        ints = all(_is_integer(r, kinds) for r in pick)
-        return [_Prim(select=pick, integer=ints and integer)], ints
+        return _select(step, integer, kinds)
     if fn is Fn.POW:
         return _power(step, integer)
     if fn is Fn.RELU:
@@ -136,6 +138,17 @@ def _primitives(step: Step, integer: bool, kinds: tuple[bool, ...]) -> tuple[lis
     return [_Prim(alu=alu, ref=ref, integer=both)], both or compares
 
 
+def _select(
+    step: Step, integer: bool, kinds: tuple[bool, ...]  # noqa: FBT001
+) -> tuple[list[_Prim], bool]:
+    pick = _ref(step.operand, step.const), _ref(step.operand2, step.const2)
+    whole = bool(step.operands) and all(_is_integer(r, kinds) for r in pick)
+    made = [_Prim(select=pick, integer=whole)]
+    if whole and not integer:  # the condition as 0 or 1
+        made.insert(0, _Prim(alu=Alu.NE, ref=Ref()))
+    return made, whole
+
+
 def _cast(to: DType | None, integer: bool) -> tuple[list[_Prim], bool]:
     if to is DType.BOOL:
         return [_Prim(alu=Alu.NE, ref=Ref(), integer=integer)], True
@@ -150,11 +163,8 @@ def _divide(step: Step, ref: Ref, both: bool) -> list[_Prim]:
     if step.swap:
         return [_Prim(lut=Lut.RECIP), _Prim(alu=Alu.MUL, ref=ref)]
     if ref.operand is None:
-        return (
-            [_Prim(alu=Alu.MUL, ref=Ref(const=1.0 / ref.const))]
-            if ref.const
-            else [_Prim(lut=Lut.RECIP)]
-        )
+        inverse = 1.0 / ref.const if ref.const else math.copysign(math.inf, ref.const)
+        return [_Prim(alu=Alu.MUL, ref=Ref(const=inverse))]
     return [_Prim(alu=Alu.MUL, ref=replace(ref, recip=True))]
 
 
@@ -175,14 +185,19 @@ def _ref(operand: int | None, const: float | None) -> Ref:
 
 
 def _is_integer(ref: Ref, kinds: tuple[bool, ...]) -> bool:
-    return kinds[ref.operand] if ref.operand is not None else float(ref.const).is_integer()
+    if ref.operand is not None:
+        return kinds[ref.operand]
+    return float(ref.const).is_integer() and abs(ref.const) < INTEGER_LIMIT
 
 
 def _pack(prims: list[_Prim]) -> tuple[VecWord, ...]:
     words: list[VecWord] = []
     place = 4  # next free place of the last word: 0 alu1, 1 lut, 2 alu2, 4 none
     for prim in prims:
+        _check_immediate(prim)
         same = bool(words) and words[-1].integer == prim.integer
+        if same and prim.ref is not None and prim.ref.recip and words[-1].b is not None:
+            same = not words[-1].b.recip  # there is one place for reciprocals
         if prim.select is not None:
             words.append(
                 VecWord(b=prim.select[0], alu2=Alu.SELECT, c=prim.select[1], integer=prim.integer)
@@ -202,3 +217,14 @@ def _pack(prims: list[_Prim]) -> tuple[VecWord, ...]:
             words.append(VecWord(alu1=prim.alu, b=prim.ref, integer=prim.integer))
             place = 1
     return tuple(words)
+
+
+def _check_immediate(prim: _Prim) -> None:
+    """Raises: UnsupportedOpError for an integer that an fp32 immediate does not hold."""
+    for ref in (prim.ref, *(prim.select or ())):
+        if not prim.integer or ref is None or ref.operand is not None:
+            continue
+        if abs(ref.const) > EXACT_LIMIT and struct.unpack("f", struct.pack("f", ref.const))[0] != ref.const:
+            raise UnsupportedOpError(
+                f"integer arithmetic with the constant {ref.const:.0f}", where="lowering"
+            )
