@@ -128,7 +128,7 @@ def prepare_gemm(step: PlanStep, plan: Plan, chip: Chip) -> GemmJob:
     )
     mapping = plan.mappings.get(shape) or choose_gemm(shape, chip)
     plan.mappings[shape] = mapping
-    weights = _weights(step, plan, b, attrs.trans_b, mapping)
+    weights = _weights(step, plan, step.ins[1], attrs.trans_b, mapping)
     return GemmJob(
         step=step,
         shape=shape,
