@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from athena.api import warm
 from athena.api.arrays import read_npz
 from athena.api.compiled import CompiledModel, compile
-from athena.api.models import Model, load_model
+from athena.api.models import load_model
 from athena.api.reported import HTML_FILE, JSON_FILE, MARKDOWN_FILE, report
 from athena.api.timed import Run, simulate
 from athena.api.verified import Verification, verify
@@ -40,7 +40,7 @@ Array = NDArray[Any]
 Step = Callable[[str], AbstractContextManager[None]]
 CHIP = "athena"
 BATCH = 8
-SUBSET = 256
+SUBSET = 512  # examples that are scored, in one batch
 ANSWER = slice(7, 11)  # places of the answer's four characters
 LAYER = "llama3-8b-layer-kv"
 PHASES = (
@@ -106,13 +106,13 @@ def _quickstart(folder: Path, step: Step, helper: subprocess.Popen[bytes]) -> Qu
     heldout = read_npz(data / "heldout.npz")
     with step("compile the model in bf16 and int8"):
         wide = compile(model, chip=CHIP)
-        narrow = compile(model, chip=CHIP, precision="int8", calibration=data / "calibration.npz")
+        scored = scored_models(SUBSET)
     with OrtSession() as session:
         with step("verify against onnxruntime (the first time also compiles the simulator)"):
             first = {"input_ids": heldout["input_ids"][:BATCH]}
             verification = _said(verify(wide, inputs=first, session=session))
         with step(f"score {SUBSET} held-out examples three times"):
-            found = accuracy(model, (wide, narrow), session, SUBSET)
+            found = accuracy(scored, session, SUBSET)
     with step("simulate in time"):
         helper.wait()
         run = simulate(wide, verified=verification.report)
@@ -126,13 +126,23 @@ def _quickstart(folder: Path, step: Step, helper: subprocess.Popen[bytes]) -> Qu
     )
 
 
+def scored_models(batch: int, chip: str = CHIP) -> tuple[CompiledModel, CompiledModel]:
+    """The model in bf16 and in int8 (calibrated on the data that come with it)."""
+    model = load_model(data_folder() / "model.onnx", {"batch": batch})
+    calibration = data_folder() / "calibration.npz"
+    return (
+        compile(model, chip=chip),
+        compile(model, chip=chip, precision="int8", calibration=calibration),
+    )
+
+
 def accuracy(
-    model: Model, compiled: tuple[CompiledModel, CompiledModel], session: OrtSession, examples: int
+    compiled: tuple[CompiledModel, CompiledModel], session: OrtSession, examples: int
 ) -> Accuracy:
     """Task accuracy of onnxruntime, bf16 and int8 on the first `examples` held-out examples."""
     heldout = read_npz(data_folder() / "heldout.npz")
     ids, answers = heldout["input_ids"][:examples], heldout["answers"][:examples]
-    reference = session.run(model.path, {"input_ids": ids})["logits"]
+    reference = session.run(compiled[0].model.path, {"input_ids": ids})["logits"]
     wide, narrow = (score(logits_of(each, ids), answers) for each in compiled)
     return Accuracy(
         onnxruntime=score(reference, answers),

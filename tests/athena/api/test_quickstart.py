@@ -40,16 +40,17 @@ def test_the_quickstart_writes_what_it_says(tmp_path):
 
 @pytest.mark.slow
 def test_accuracy_on_all_held_out_sums():
-    data = q.data_folder()
-    model = athena.load_model(data / "model.onnx", {"batch": q.BATCH})
-    calibration = data / "calibration.npz"
-    both = (
-        athena.compile(model),
-        athena.compile(model, precision="int8", calibration=calibration),
-    )
     with OrtSession() as session:
-        found = q.accuracy(model, both, session, 2560)
+        found = q.accuracy(q.scored_models(512), session, 2560)
     assert found.examples == found.held_out == 2560
     assert found.onnxruntime == pytest.approx(0.8254, abs=5e-4)
     assert found.bf16 == pytest.approx(found.onnxruntime, abs=0.02)
     assert found.int8 == pytest.approx(found.onnxruntime, abs=0.03)
+
+
+def test_a_wide_batch_computes_what_onnxruntime_does():
+    """704 rows: the products share their operands through L2."""
+    model = athena.load_model(q.data_folder() / "model.onnx", {"batch": 64})
+    compiled = athena.compile(model, precision="fp32")
+    assert any("L2" in mapping for mapping in compiled.explain.column("mapping"))
+    assert athena.verify(compiled).passed
