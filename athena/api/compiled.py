@@ -28,7 +28,7 @@ from athena.errors import UnsupportedOpError, UsageError, printable
 from athena.isa.container import program_hash, write_program
 from athena.isa.program import Program
 from compiler import passes
-from compiler.graph.chip_ops import HostAttrs, Op
+from compiler.graph.chip_ops import HostAttrs
 from compiler.graph.graph import Graph
 from compiler.lowering import LowerOptions, lower
 
@@ -131,18 +131,8 @@ def compile(  # noqa: PLR0913 - the public call: one option each
     if strict:
         _refuse_host(loaded, graph)
     options = lower_options(loaded, chosen.value, ranges)
-    program = _lowered(loaded, graph, target, options)
+    program = lower(graph, target, options)
     return CompiledModel(model=loaded, chip=target, program=program, graph=graph)
-
-
-def _lowered(model: Model, graph: Graph, chip: Chip, options: LowerOptions) -> Program:
-    """The program; where no kernel emits calls of the host, a node for it is unsupported."""
-    try:
-        return lower(graph, chip, options)
-    except KeyError as missing:
-        if missing.args == (Op.HOST,):
-            _refuse_host(model, graph)
-        raise
 
 
 def with_all_outputs(compiled: CompiledModel) -> CompiledModel:
@@ -218,5 +208,5 @@ def _refuse_host(model: Model, graph: Graph) -> None:
             raise UnsupportedOpError(
                 f"the host would run this node: {attrs.reason}",
                 where=f"{model.name}: node '{printable(node.name)}' ({printable(attrs.onnx_op)})",
-                hint="change the model; `athena ops` lists what the chip runs",
+                hint="leave --strict out; `athena ops` lists what the chip runs",
             )

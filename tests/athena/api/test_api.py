@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import athena
 from athena.api import read_npz, write_npz
 from athena.api.models import Model
-from athena.errors import AthenaError, ProgramError, UsageError
+from athena.errors import AthenaError, ProgramError, UnsupportedOpError, UsageError
 from athena.workload.export import build_preset
 
 DATA = Path(__file__).parents[2] / "data"
@@ -168,6 +169,40 @@ def test_a_weightless_model_is_costed_and_never_executed(tmp_path):
     for call in (athena.verify, lambda c: athena.run(c, {"x": np.zeros((64, 96), "f4")})):
         with pytest.raises(UsageError, match="no weights"):
             call(compiled)
+
+
+@pytest.fixture
+def with_host(tmp_path) -> Path:
+    """A product, whose best column the host finds."""
+    weights = np.random.default_rng(0).standard_normal((32, 16)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["m"]),
+            helper.make_node("ArgMax", ["m"], ["y"], name="best", axis=1, keepdims=0),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 32])],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, [4])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    path = tmp_path / "host.onnx"
+    opsets = [helper.make_opsetid("", 17)]
+    path.write_bytes(
+        helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
+    )
+    return path
+
+
+def test_nodes_of_the_host_run_and_are_costed(with_host):
+    compiled = athena.compile(with_host)
+    assert compiled.explain.column("place") == ("chip", "host")
+    assert athena.verify(compiled).passed
+    summary = athena.simulate(compiled).summary
+    low, central, high = summary.host_s.as_tuple()
+    assert 0 < low < central < high and 0 < summary.host_share < 1
+    assert summary.energy.host_j.central > 0
+    with pytest.raises(UnsupportedOpError, match="node 'best' "):
+        athena.compile(with_host, strict=True)
 
 
 def test_another_chip_or_a_small_one(tmp_path):
