@@ -36,6 +36,7 @@ from rtl_sim.job import RtlJob
 IN_BYTES = 16384
 OUT_BYTES = 65536
 LOADED, SUMMED, DONE, FILLED, COPIED, AGAIN, CREDIT, INDEXED = range(8)  # semaphores
+NEVER = 28  # four semaphores that nothing signals
 SCALARS = (0, 37, 1000, -13)
 SPARE_AREGS = (8, 9, 10)  # initial values of the run
 ALUS = tuple(alu for alu in Alu if alu is not Alu.SELECT)  # of alu1
@@ -280,7 +281,7 @@ def _looped(make: Maker) -> None:
         load.fill(l1(at + 48, areg=3), rows=1, row_bytes=8, signals=[self_sem(FILLED)])
         if make.often(50):
             with load.loop(0, (2, 99)):
-                load.sync(waits=[Wait(31, 200)])
+                load.sync(waits=[Wait(NEVER + Queue.LOAD, 200)])
     with vector.loop(times, (1, buffer)):
         vector.vec(
             l1(at, stride=64, dt=Dt.I8, areg=1), l1(out, stride=64, dt=Dt.U8, areg=1),
@@ -319,6 +320,11 @@ def _nothing(make: Maker) -> None:
                 div=make.pick(1, 9), mod=make.pick(0, 5), add=make.pick(0, 7),
             )  # fmt: skip
     store.sync(waits=[Wait(CREDIT)])
+    queue = CORE_QUEUES[make.pick(0, 3)]
+    skipped = make.streams[queue]
+    with skipped.loop(0):
+        for _ in range(make.pick(1, make.chip.core.fifo_words)):
+            skipped.sync(waits=[Wait(NEVER + queue, 200)])
 
 
 def _reaches(code: int) -> bool:

@@ -45,7 +45,7 @@ module core #(
     input  logic               [StoreTag-1:0]                        store_tag_i,
     // State.
     output logic                                                     done_o,         // all queues ended, nothing in flight
-    output logic                                                     quiet_o,        // nothing in flight, nothing issued
+    output logic                                                     quiet_o,        // nothing in flight, issued or being fetched
     output logic               [2:0]                                 fault_o,
     output logic               [1:0]                                 fault_queue_o,
     output logic               [athena_pkg::PC_BITS-1:0]             fault_pc_o,
@@ -437,6 +437,7 @@ module core #(
 
   always_ff @(posedge clk_i) for (int q = 0; q < 2; q++) if (start[q]) dma_pc[q] <= pc[q];
 
-  assign quiet_o = unit_busy == '0 && issue == '0 && restart == '0 && control_done_o == '0;
+  assign quiet_o = unit_busy == '0 && issue == '0 && restart == '0 && control_done_o == '0 &&
+      (~queue_busy | available) == '1;
   assign done_o = queue_busy == '0 && unit_busy == '0;
 endmodule

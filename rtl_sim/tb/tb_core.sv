@@ -16,9 +16,8 @@ module tb_core (
   localparam int BeatBits = $clog2(Beats);
   localparam int FetchBits = athena_pkg::FETCH_BYTES * 8;
   localparam int RunIndexBits = $clog2(Queues * athena_pkg::RUNS_MAX);
-  // Longer than anything that goes on with no word in flight: a refill of the FIFO, a SETA, a signal on the NoC.
-  localparam int Patience = 2 * (athena_pkg::FETCH_LATENCY + athena_pkg::FETCH_BEATS) + athena_pkg::SETA_CYCLES +
-      athena_pkg::SIGNAL_CYCLES + 8;
+  // Longer than anything that goes on with all queues waiting: a SETA, a signal on the NoC.
+  localparam int Patience = athena_pkg::SETA_CYCLES + athena_pkg::SIGNAL_CYCLES + 8;
 
   // What a job holds.
   logic [31:0] sizes[4];  // instruction words, bytes of memory image, bytes of L1 image, cycle limit
