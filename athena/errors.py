@@ -28,30 +28,34 @@ def printable(text: object, limit: int = NAME_LIMIT_CHARS) -> str:
 
 
 class AthenaError(Exception):
-    """Base of every error that Athena raises on purpose."""
+    """Base of every error that Athena raises on purpose; without `hint` the class's own is said."""
 
     code = "E-INTERNAL"
+    hint = "check the input named above"
     exit_code = 2
 
     def __init__(self, message: str, *, where: str, hint: str = "") -> None:
         self.message = message
         self.where = where
-        self.hint = hint
-        super().__init__(
-            f"error[{self.code}]: {message}\n  at: {where}" + (f"\n  do: {hint}" if hint else "")
-        )
+        self.hint = hint or type(self).hint
+        super().__init__(f"error[{self.code}]: {message}\n  at: {where}\n  do: {self.hint}")
 
 
 class ModelError(AthenaError):
     """The model file cannot be read, is malformed, or asks for something that no model may ask."""
 
     code = "E-MODEL-INVALID"
+    hint = (
+        "repair the model or export it again; `athena inspect MODEL.onnx` reads it without "
+        "compiling"
+    )
 
 
 class ModelFileError(ModelError):
     """The model path is missing, not a regular file, or holds something else than an ONNX model."""
 
     code = "E-MODEL-FILE"
+    hint = "give the path of a regular .onnx file"
 
 
 class ExternalDataError(ModelError):
@@ -60,18 +64,21 @@ class ExternalDataError(ModelError):
     """
 
     code = "E-MODEL-EXTERNAL"
+    hint = "put the model's data files, complete, in the model's own folder"
 
 
 class DimError(ModelError):
     """A symbolic dimension has no value, or a `--dim` names none of the model's dimensions."""
 
     code = "E-MODEL-DIM"
+    hint = "`athena inspect MODEL.onnx` lists the dimensions to bind with --dim NAME=N"
 
 
 class ShapeError(ModelError):
     """A tensor's shape cannot be derived, contradicts another, or is above the size limit."""
 
     code = "E-MODEL-SHAPE"
+    hint = "repair the shapes of the model, or bind other dimensions with --dim"
 
 
 class UnsupportedOpError(ModelError):
@@ -80,6 +87,7 @@ class UnsupportedOpError(ModelError):
     """
 
     code = "E-OP-UNSUPPORTED"
+    hint = "`athena ops` lists the operators, where they run and their limits"
 
 
 class InputError(AthenaError):
@@ -88,6 +96,10 @@ class InputError(AthenaError):
     """
 
     code = "E-INPUT-INVALID"
+    hint = (
+        "write the arrays with numpy.savez(path, name=array); `athena inspect MODEL.onnx` "
+        "lists names, dtypes and shapes"
+    )
 
 
 class ChipError(AthenaError):
@@ -96,6 +108,7 @@ class ChipError(AthenaError):
     """
 
     code = "E-CHIP-INVALID"
+    hint = "`athena chips show athena` prints a complete description"
 
 
 class CapacityError(AthenaError):
@@ -104,6 +117,7 @@ class CapacityError(AthenaError):
     """
 
     code = "E-CAPACITY"
+    hint = "use smaller dimensions, a narrower precision or a larger chip"
 
 
 class ProgramError(AthenaError):
@@ -112,6 +126,7 @@ class ProgramError(AthenaError):
     """
 
     code = "E-PROGRAM-INVALID"
+    hint = "write the program again with `athena compile MODEL.onnx -o PROGRAM.athena`"
 
 
 class RaceError(ProgramError):
@@ -138,6 +153,7 @@ class RuntimeLimitError(AthenaError):
     """onnxruntime's child process or a simulation passed its limit of time, memory or work."""
 
     code = "E-LIMIT"
+    hint = "use smaller dimensions or a smaller model"
 
 
 class RunError(AthenaError):
@@ -146,12 +162,14 @@ class RunError(AthenaError):
     """
 
     code = "E-RUN-INVALID"
+    hint = "write the run again with `athena simulate MODEL.onnx -o RUN`"
 
 
 class OutputError(AthenaError):
     """The output path cannot be written: missing folder, no permission, disk full."""
 
     code = "E-OUTPUT"
+    hint = "choose a path in an existing, writable folder with free space"
 
 
 class ToolError(AthenaError):
@@ -160,16 +178,19 @@ class ToolError(AthenaError):
     """
 
     code = "E-TOOL-MISSING"
+    hint = "install the tool, or leave the command out"
 
 
 class UsageError(AthenaError):
     """Options of a command that contradict each other or have no meaning together."""
 
     code = "E-USAGE"
+    hint = "`athena COMMAND --help` lists the options"
 
 
 class InternalError(AthenaError):
     """A defect of Athena itself; please report it."""
 
     code = "E-INTERNAL"
+    hint = "please report it, with the command and the trace that --debug prints"
     exit_code = 70
