@@ -88,6 +88,8 @@ def run_app(arguments: list[str]) -> int:
     except typer.Exit as leave:
         return leave.exit_code
     except _Refused as error:
+        if not error.format_message().strip():  # no command: the help was printed instead
+            return UsageError.exit_code
         raise _usage(error) from None
     return code if isinstance(code, int) else 0
 
@@ -96,4 +98,4 @@ def _usage(error: Any) -> UsageError:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "athena"
     text = printable(" ".join(error.format_message().split()), 400)
-    return UsageError(text or "no command", where=command, hint=f"{command} --help")
+    return UsageError(text, where=command, hint=f"{command} --help")

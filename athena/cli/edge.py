@@ -66,6 +66,8 @@ def _failed(error: BaseException, *, debug: bool) -> int:
         _tell(str(error))
         return error.exit_code
     if isinstance(error, SystemExit):
+        if isinstance(error.__context__, BrokenPipeError):  # Rich's way to leave a closed pipe
+            return 0
         return error.code if isinstance(error.code, int) else INTERNAL
     what = f"{type(error).__name__}: {printable(str(error), 400)}"
     _tell(

@@ -120,13 +120,22 @@ def test_interruption_exits_130_without_a_trace(delay_s):
     assert child.returncode == 130
 
 
-def test_a_reader_that_leaves_ends_the_command_quietly():
+@pytest.mark.parametrize(
+    "arguments", [("ops", "--markdown"), ("chips", "--help"), ("ops", "--json")]
+)
+def test_a_reader_that_leaves_ends_the_command_quietly(arguments):
     reader, writer = os.pipe()
-    child = start("ops", "--markdown", stdout=writer)
+    child = start(*arguments, stdout=writer)
     os.close(writer)
     os.close(reader)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 0 and err == ""
+
+
+@pytest.mark.parametrize("arguments", [(), ("chips",), ("rtl",)])
+def test_nothing_asked_is_answered_with_help(athena, arguments):
+    told = athena(*arguments)
+    assert told.code == 2 and "Usage: athena" in told.out and told.err == ""
 
 
 def test_closed_standard_output_is_no_defect():
