@@ -110,6 +110,20 @@ def check_output(path: str | Path) -> None:
         raise OutputError(_reason(cause), where=printable(path)) from None
     if is_folder:
         raise OutputError("a folder has this name", where=printable(path))
+    _refuse_special(target)
+
+
+def _refuse_special(target: Path) -> None:
+    """A rename onto a device or a pipe would replace it: /dev/null would become a file."""
+    with contextlib.suppress(FileNotFoundError):
+        mode = os.stat(target).st_mode
+        kind = next((name for test, name in _KINDS if test(mode)), "")
+        if kind:
+            raise OutputError(
+                f"{kind} has this name",
+                where=printable(target),
+                hint="give the name of a regular file; it appears whole or not at all",
+            )
 
 
 def write_file(path: str | Path, data: bytes | Iterable[bytes | memoryview]) -> None:
@@ -122,6 +136,7 @@ def write_file(path: str | Path, data: bytes | Iterable[bytes | memoryview]) -> 
     temporary = ""
     try:
         target = Path(os.path.abspath(path))
+        _refuse_special(target)
         descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=target.parent)
         with os.fdopen(descriptor, "wb") as file:
             for chunk in chunks:

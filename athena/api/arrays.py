@@ -87,7 +87,9 @@ def _array(member: Any, size_bytes: int, where: str) -> Array:
     if dtype.hasobject or (dtype.kind not in _KINDS and dtype.str != "|V2"):
         raise InputError(f"elements of type {printable(dtype)} are not read", where=where)
     nbytes = math.prod(shape) * dtype.itemsize
-    if any(n < 0 for n in shape) or nbytes > size_bytes:
+    if any(n < 0 for n in shape):
+        raise InputError(f"shape {shape} has a negative dimension", where=where)
+    if nbytes > size_bytes:
         raise InputError(f"shape {shape} needs {nbytes} bytes, file has fewer", where=where)
     data = member.read(nbytes + 1)
     if len(data) != nbytes:

@@ -150,3 +150,17 @@ def test_content_is_named(head, kind):
     text = describe_content(head)
     assert kind in text
     assert bool(text) == bool(kind)
+
+
+def test_a_special_file_is_never_replaced(tmp_path):
+    """A rename onto /dev/null or a pipe would turn it into a regular file."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("/dev/null")
+    for target in (pipe, link):
+        with pytest.raises(OutputError, match="has this name"):
+            check_output(target)
+        with pytest.raises(OutputError, match="has this name"):
+            write_file(target, b"x")
+    assert stat.S_ISFIFO(pipe.lstat().st_mode) and link.is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
