@@ -1,7 +1,7 @@
 """Build words one by one: the one place that knows how operands, signals and clips are packed.
 
 In:  Python values. Out: `StreamBuilder.stream()`; kernels of a few words need nothing else.
-Raises: ValueError for values that do not fit their field (a defect of the caller).
+Raises: ValueError for values that do not fit their field (FieldError for sizes and offsets).
 
 >>> from athena.isa.fields import Seg
 >>> b = StreamBuilder()
@@ -34,6 +34,7 @@ from athena.isa.fields import (
 )
 from athena.isa.operand import (
     Clip,
+    FieldError,
     Mask,
     Operand,
     Side,
@@ -147,7 +148,7 @@ class StreamBuilder:
         """SETA: areg = value + ((S[scalar] div div) mod mod) * mult + areg[add]."""
         word = self._add(Op.SETA, mode=MODE_SETA_SHIFT if shift else 0, counts=(div, mod, add))
         if not -(1 << 47) <= value < 1 << 47:
-            raise ValueError(f"SETA: {value} does not fit 48 bits")
+            raise FieldError(f"SETA: {value} does not fit 48 bits")
         put_parameters(word, 0, areg, value & 0xFFFFFFFF, value >> 32, mult, scalar)
 
     def copy(
@@ -364,7 +365,7 @@ class StreamBuilder:
                     word["clip"][1 + slot] = nibble(clip.areg) | nibble(clip.scalar) << 4
                     word["lim"][slot] = clip.limit
         except OverflowError as error:
-            raise ValueError(f"{op.name}: a count, wait, signal or clip: {error}") from None
+            raise FieldError(f"{op.name}: a count, wait, signal or clip: {error}") from None
         self._words.append(word)
         self._nodes.append(self.node)
         return word
@@ -374,7 +375,7 @@ class StreamBuilder:
             if operand is None:
                 continue
             if not 0 <= operand.imm < 1 << 32 or not 0 <= operand.stride < 1 << 24:
-                raise ValueError(
+                raise FieldError(
                     f"operand {name}: offset {operand.imm} or stride {operand.stride} "
                     "does not fit its field"
                 )

@@ -1,7 +1,8 @@
 """Values that words are built from: operands, waits, signals, clips, masks and VEC steps.
 
 In:  Python values. Out: frozen dataclasses that `athena.isa.builder` packs into words.
-Raises: ValueError from the two packing functions, for values that do not fit their field.
+Raises: ValueError from the two packing functions, for values that do not fit their field
+(FieldError where the number is a size, an offset or a stride).
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from athena.isa.fields import Alu, Dt, Kind, Lut, Red, Seg, Sig, signal
+
+
+class FieldError(ValueError):
+    """A number that the field of a word cannot hold: the tensor it describes is too large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,5 +134,5 @@ def put_parameters(word: np.void, first: int, *values: int) -> None:
     """Set p[first …]; values from 2^31 to 2^32 - 1 keep their bit pattern."""
     for slot, value in enumerate(values, first):
         if not -(1 << 31) <= value < 1 << 32:
-            raise ValueError(f"parameter p{slot}: {value} does not fit 32 bits")
+            raise FieldError(f"parameter p{slot}: {value} does not fit 32 bits")
         word["p"][slot] = value - (1 << 32) if value >> 31 == 1 else value

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from athena.chip import Chip
 from athena.chip.load import chip_hash
-from athena.errors import AthenaError, InternalError
+from athena.errors import AthenaError, CapacityError, InternalError
 from athena.isa.fields import Seg
+from athena.isa.operand import FieldError
 from athena.isa.program import NodeInfo, Program, Tensor
 from compiler.graph.chip_ops import Op
 from compiler.graph.flops import node_flops
@@ -26,7 +27,7 @@ from compiler.lowering.host import host_table
 from compiler.lowering.kernels import Kernel, bind
 from compiler.lowering.memory import allocate
 from compiler.lowering.period import Placement, place_repeats, repeats_to_write
-from compiler.lowering.plan import Plan, PlanStep
+from compiler.lowering.plan import Buffer, Plan, PlanStep
 from compiler.lowering.planner import make_plan
 from compiler.lowering.repeat import Blocks, Folded, fold, fold_nodes, whole
 
@@ -119,8 +120,15 @@ def _is_empty(step: PlanStep) -> bool:
     return all(view is None or view.elems == 0 for view in (step.out, *step.outs))
 
 
+def _nothing(_emitter: Emitter, _buffers: list[Buffer]) -> str:
+    """What a step without elements writes."""
+    return "no elements"
+
+
 def _bind(number: int, plan: Plan, chip: Chip) -> Kernel:
     step = plan.steps[number]
+    if _is_empty(step):
+        return Kernel(step=step, buffers=frozenset(), emit=_nothing)
     try:
         return bind(step, plan, chip)
     except AthenaError as error:
@@ -132,6 +140,11 @@ def _bind(number: int, plan: Plan, chip: Chip) -> Kernel:
 def _emit(kernel: Kernel, emitter: Emitter, plan: Plan) -> str:
     try:
         return kernel.emit(emitter, plan.buffers)
+    except FieldError as error:
+        step = kernel.step
+        raise CapacityError(
+            f"a tensor is too large for one word: {error}", where=f"node '{step.name}' ({step.op})"
+        ) from error
     except AthenaError as error:
         step = kernel.step
         raise type(error)(

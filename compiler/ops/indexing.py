@@ -42,10 +42,16 @@ def _in_range(indices: Array, dim: int) -> Array:
     return np.where(indices < 0, indices + dim, indices)
 
 
+def _constant_in_range(indices: Value, dim: int) -> None:
+    if indices.const is not None:
+        _in_range(indices.const, dim)
+
+
 def _gather_type(attrs: a.AxisAttrs, operands: Operands) -> Types:
     data, indices = operand(operands, 0), operand(operands, 1)
     _indices_type(indices)
     axis = axis_of(attrs.axis, len(data.shape))
+    _constant_in_range(indices, data.shape[axis])
     dims = (*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :])
     return (checked(data.dtype, dims),)
 
@@ -62,6 +68,7 @@ def _gather_elements_type(attrs: a.AxisAttrs, operands: Operands) -> Types:
     data, indices = operand(operands, 0), operand(operands, 1)
     _indices_type(indices)
     axis = axis_of(attrs.axis, len(data.shape))
+    _constant_in_range(indices, data.shape[axis])
     if len(indices.shape) != len(data.shape) or any(
         wanted > given
         for dim, (wanted, given) in enumerate(zip(indices.shape, data.shape, strict=True))

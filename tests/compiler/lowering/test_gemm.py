@@ -1,4 +1,6 @@
-"""Matrix multiplies: every cut gives the numbers of a numpy product, fits the chip, and is estimated honestly."""
+"""Matrix multiplies: every cut gives the numbers of a numpy product, fits the chip, and is
+estimated honestly.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,11 @@ import numpy as np
 import pytest
 
 from athena.chip import Chip, load_chip
+from athena.errors import CapacityError
 from athena.functional import Machine
 from athena.isa.check import check_program
 from athena.timing import simulate
-from compiler.graph.chip_ops import Fn, GemmAttrs, QuantAttrs, Step
+from compiler.graph.chip_ops import ElementwiseAttrs, Fn, GemmAttrs, QuantAttrs, Step
 from compiler.graph.graph import Graph
 from compiler.graph.types import DType, Node, Value
 from compiler.lowering import LowerOptions, gemm_map, lower
@@ -25,7 +28,7 @@ BF16 = ml_dtypes.bfloat16
 
 
 def gemm_graph(attrs: GemmAttrs, values: dict[str, Value], inputs: tuple[str, ...]) -> Graph:
-    """A graph of one Gemm named `mm` whose operands are `inputs` ("" for no bias) and result `y`."""
+    """A graph of one Gemm `mm` with operands `inputs` ("" for no bias) and result `y`."""
     edit = Graph("gemm").edit()
     for value in values.values():
         edit.set_value(value)
@@ -155,8 +158,18 @@ def test_int8_is_exact_up_to_the_scale(chip):
 
 def shape_of(m: int, k: int, n: int) -> GemmShape:
     return GemmShape(
-        m=m, n=n, k=k, a_bytes=2, b_bytes=2, out_bytes=2, operand_bytes=0, row_bytes=0, temp_tiles=0, rate="bf16", staging=True
-    )  # fmt: skip
+        m=m,
+        n=n,
+        k=k,
+        a_bytes=2,
+        b_bytes=2,
+        out_bytes=2,
+        operand_bytes=0,
+        row_bytes=0,
+        temp_tiles=0,
+        rate="bf16",
+        staging=True,
+    )
 
 
 def covers(mapping: GemmMap, shape: GemmShape) -> bool:
@@ -225,3 +238,33 @@ def test_ragged_operands_through_l2(size, monkeypatch):
     x, w = random((m, k)), graph.value("w").const
     got = run(graph, ATHENA, {"x": x})
     np.testing.assert_allclose(got, x.astype(np.float64) @ w.astype(np.float64), atol=1e-3)
+
+
+@pytest.mark.parametrize("m", [0, 3])
+@pytest.mark.parametrize("chip", [ATHENA, EDGE])
+def test_a_product_without_rows_writes_nothing(m: int, chip: Chip) -> None:
+    """A batch of 0 is a program whose result has no elements."""
+    program = lower(plain(m, 16, 8), chip, LowerOptions(precision="bf16"))
+    (result,) = Machine(program, chip).run({"x": np.ones((m, 16), BF16)}).values()
+    assert result.shape == (m, 8)
+
+
+def test_a_tensor_beyond_the_fields_of_a_word_is_a_capacity_error() -> None:
+    """Rows of 4 GB have no copy: said as such, not as a defect of ours."""
+    edit = Graph("wide").edit()
+    for name in ("x", "y"):
+        edit.set_value(Value(name=name, dtype=DType.F32, shape=(10**9,)))
+    edit.inputs, edit.outputs = ("x",), ("y",)
+    attrs = ElementwiseAttrs(steps=(Step(fn=Fn.RELU, operand=None),))
+    edit.add_node(
+        Node(
+            name="r",
+            op="Elementwise",
+            domain="chip",
+            inputs=("x",),
+            outputs=("y",),
+            attrs=attrs,
+        )
+    )
+    with pytest.raises(CapacityError, match="too large for one word"):
+        lower(edit.freeze(), ATHENA, LowerOptions(precision="fp32"))
