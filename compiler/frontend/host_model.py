@@ -1,6 +1,7 @@
 """A single ONNX node as a model of its own, for the host to execute.
 
-In:  the `HostAttrs` of a node, names, dtypes and shapes of what goes in and out, its constants.   Out: serialised ModelProto.
+In:  the `HostAttrs` of a node, names, dtypes and shapes of what goes in and out, its constants.
+Out: serialised ModelProto.
 Raises: UnsupportedOpError for a node that was not read from a file.
 """
 
@@ -22,7 +23,8 @@ IR_VERSION = 10
 def host_model(
     attrs: HostAttrs, inputs: Sequence[tuple[str, Value | None]], outputs: Sequence[str]
 ) -> bytes:
-    """The model of one node. `inputs`: for each input its name ("" if absent) and its value; constants become initialisers.
+    """The model of one node. `inputs`: for each input its name ("" if absent) and its value;
+    constants become initialisers.
 
     Names are those of the program's tensors; element types are the ones that ONNX expects.
     """

@@ -1,5 +1,5 @@
-"""Reference semantics of the chip-level ops in numpy: what each node kind means, independent of
-how the chip computes it.
+"""Reference semantics of the chip-level ops in numpy: what each node kind means, independent of how
+the chip computes it.
 
 In:  a chip node, its input arrays and its output values.   Out: output arrays in each output
 value's dtype and shape.
@@ -7,10 +7,11 @@ Raises: InternalError for a node kind that has no meaning here.
 
 Rounding points: floats are float32 inside a node and are rounded once, to the output value's dtype
 (bf16 to nearest even). Attention on BF16 values: scores in float32; the unnormalised P = exp(S −
-max S), max S rounded up to a multiple of 2·ln 2, is rounded to bf16 before P·V, its row sum is taken in float32 of the unrounded P, the
-quotient is rounded to the output's dtype. int8 Gemm: exact integer sum, converted to float32,
-times float32 a_scale·w_scale. Quantize multiplies by float32(1/scale), as the vector unit does, so
-that its codes are the chip's to the bit (a division may differ by one code at ties).
+max S), max S rounded up to a multiple of 2·ln 2, is rounded to bf16 before P·V, its row sum is
+taken in float32 of the unrounded P, the quotient is rounded to the output's dtype. int8 Gemm: exact
+integer sum, converted to float32, times float32 a_scale·w_scale. Quantize multiplies by
+float32(1/scale), as the vector unit does, so that its codes are the chip's to the bit (a division
+may differ by one code at ties).
 """
 
 from __future__ import annotations
@@ -195,8 +196,9 @@ def _attention(attrs: Attrs, arrays: _Inputs, output: Value) -> Array:
 
 
 def _round_up(top: Array) -> Array:
-    """Row maxima rounded up to multiples of 2·ln 2, so that P's rounding is the same for any reference
-    that differs by a power of four; rows that see only values near the lowest float keep theirs.
+    """Row maxima rounded up to multiples of 2·ln 2, so that P's rounding is the same for any
+    reference that differs by a power of four; rows that see only values near the lowest float keep
+    theirs.
     """
     step = _F32(2 * np.log(2.0))
     rounded = np.ceil(top * _F32(1 / (2 * np.log(2.0)))) * step

@@ -1,6 +1,8 @@
-"""Vector words of an elementwise chain over one tile: used by Elementwise and by the epilogue of Gemm.
+"""Vector words of an elementwise chain over one tile: used by Elementwise and by the epilogue of
+Gemm.
 
-In:  packed `VecWord`s, the tiles of the operands, where t comes from and goes to.   Out: words added to a `Script`.
+In:  packed `VecWord`s, the tiles of the operands, where t comes from and goes to.   Out: words
+added to a `Script`.
 """
 
 from __future__ import annotations
@@ -29,7 +31,12 @@ def temps_needed(words: tuple[VecWord, ...]) -> int:
 
 
 def add_chain(
-    script: Script, words: tuple[VecWord, ...], source: Operand, target: Operand, places: ChainPlaces, slot: int
+    script: Script,
+    words: tuple[VecWord, ...],
+    source: Operand,
+    target: Operand,
+    places: ChainPlaces,
+    slot: int,
 ) -> None:  # fmt: skip
     """Add the words; t starts at `source`, the last word writes `target`."""
     at = source
@@ -73,7 +80,9 @@ def _side(script: Script, ref: Ref | None, at: Operand, places: ChainPlaces, slo
 
 
 def spread(script: Script, side: Side, target: Operand, *, integer: bool = False) -> None:
-    """Write a row, column or element over a whole scratch tile: whatever lies there, read as int32, times 0, plus the operand."""
+    """Write a row, column or element over a whole scratch tile: whatever lies there, read as int32,
+    times 0, plus the operand.
+    """
     scratch = replace(target, dt=Dt.I32)
     to = replace(target, dt=Dt.I32 if integer else Dt.F32)
     script.vec(scratch, to, Vec(alu1=Alu.MUL, b=imm(0.0), alu2=Alu.ADD, c=side, integer=integer))

@@ -1,10 +1,11 @@
 """Rows of a table by index (embedding).
 
 In:  a `PlanStep` of op Gather: table [V, …], int32 indices.   Out: words on LOAD, VECTOR, STORE.
-Raises: UnsupportedOpError for a table whose rows are not packed or whose length an immediate cannot hold.
+Raises: UnsupportedOpError for a table whose rows are not packed or whose length an immediate cannot
+hold.
 
-LOAD brings a tile of indices; VECTOR adds V to the negative ones; LOAD gathers the rows they name (an index outside the table is a fault);
-VECTOR converts them; STORE takes them away.
+LOAD brings a tile of indices; VECTOR adds V to the negative ones; LOAD gathers the rows they name
+(an index outside the table is a fault); VECTOR converts them; STORE takes them away.
 """
 
 from __future__ import annotations
@@ -102,9 +103,7 @@ def _vector(emitter: Emitter, job: _Gather, places: _Places, spot: Spot) -> None
     check.column(
         at,
         places.scratch,
-        Vec(
-            alu1=Alu.LT, b=imm(0.0), alu2=Alu.MUL, c=imm(float(job.table.shape[0])), integer=True
-        ),
+        Vec(alu1=Alu.LT, b=imm(0.0), alu2=Alu.MUL, c=imm(float(job.table.shape[0])), integer=True),
     )
     check.column(at, at, Vec(alu1=Alu.ADD, b=Side(Kind.FULL, places.scratch), integer=True))
     check.emit([Wait(Sem.X_FULL)], [self_sem(Sem.INDEX_READY)])

@@ -1,10 +1,12 @@
-"""Nodes that the host executes: the call word and its synchronisation, and the program's table of calls.
+"""Nodes that the host executes: the call word and its synchronisation, and the program's table of
+calls.
 
 In:  `PlanStep`s of op Host.   Out: words on LOAD, HOST and STORE; `HostCall`s and their tensors.
-Raises: UnsupportedOpError for a node that was not read from a file, or for a chip with more cores than a semaphore counts.
+Raises: UnsupportedOpError for a node that was not read from a file, or for a chip with more cores
+than a semaphore counts.
 
-LOAD of every core waits until the op before is complete and signals the host's queue; CALL waits for all cores and signals each core's
-STORE, which closes the op.
+LOAD of every core waits until the op before is complete and signals the host's queue; CALL waits
+for all cores and signals each core's STORE, which closes the op.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ def emit_host(emitter: Emitter, step: PlanStep, number: int) -> str:
 def host_table(
     graph: Graph, plan: Plan, table: Sequence[NodeInfo]
 ) -> tuple[tuple[HostCall, ...], tuple[Tensor, ...]]:
-    """The calls of a program whose buffers have their offsets, and the tensors that they name; `table` is the program's node table."""
+    """The calls of a program whose buffers have their offsets, and the tensors that they name;
+    `table` is the program's node table.
+    """
     numbers = {info.name: number for number, info in enumerate(table)}
     calls, tensors = [], []
     for step in plan.host_steps:

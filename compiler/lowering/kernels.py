@@ -1,7 +1,8 @@
-"""The table of chip-level ops that need words: how each is prepared (mapping, packed constants) and emitted.
+"""The table of chip-level ops that need words: how each is prepared (mapping, packed constants) and
+emitted.
 
-To add an op: a row here, a form in `rowops.py` (or a module of its own), its attributes in `compiler/graph/chip_ops.py`, its reference in
-`compiler/graph/chip_reference.py`.
+To add an op: a row here, a form in `rowops.py` (or a module of its own), its attributes in
+`compiler/graph/chip_ops.py`, its reference in `compiler/graph/chip_reference.py`.
 """
 
 from __future__ import annotations

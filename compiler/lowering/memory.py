@@ -1,7 +1,8 @@
-"""Give every buffer an offset in its segment; activation buffers share bytes where their lifetimes do not meet.
+"""Give every buffer an offset in its segment; activation buffers share bytes where their lifetimes
+do not meet.
 
-In:  a `Plan`, and which buffers must lie together or in order so that repeated blocks repeat.   Out: the same plan with offsets, and the
-bytes of each segment.
+In:  a `Plan`, and which buffers must lie together or in order so that repeated blocks repeat.
+Out: the same plan with offsets, and the bytes of each segment.
 Raises: CapacityError if the segments together exceed main memory.
 """
 
@@ -31,7 +32,8 @@ def allocate(plan: Plan, chip: Chip, placement: Placement) -> tuple[int, ...]:
     sizes = [ceil_div(size, PAGE_BYTES) * PAGE_BYTES for size in sizes]
     if sum(sizes) > chip.hbm.bytes:
         raise CapacityError(
-            f"weights, caches and activations need {sum(sizes):,} bytes; '{chip.name}' has {chip.hbm.bytes:,}",
+            f"weights, caches and activations need {sum(sizes):,} bytes; "
+            f"'{chip.name}' has {chip.hbm.bytes:,}",
             where=plan.graph.name,
             hint="a smaller batch or context, a narrower precision, or more chips",
         )
@@ -53,7 +55,9 @@ def _units(plan: Plan, placement: Placement) -> list[list[Buffer]]:
 
 
 def _share(units: list[list[Buffer]]) -> int:
-    """First fit by start of life: each unit takes the lowest gap left by those alive; a step's outputs never share with its inputs."""
+    """First fit by start of life: each unit takes the lowest gap left by those alive; a step's
+    outputs never share with its inputs.
+    """
     placed: list[list[Buffer]] = []
     high = 0
     for unit in sorted((u for u in units if u[-1].first >= 0), key=lambda u: u[0].first):
@@ -74,7 +78,9 @@ def _share(units: list[list[Buffer]]) -> int:
 
 
 def _meet(one: list[Buffer], other: list[Buffer]) -> bool:
-    """Whether a buffer of one unit is alive together with one of the other; both sorted by first use."""
+    """Whether a buffer of one unit is alive together with one of the other; both sorted by first
+    use.
+    """
     i = j = 0
     while i < len(one) and j < len(other):
         a, b = one[i], other[j]

@@ -1,6 +1,7 @@
 """Copies that change the order of elements.
 
-In:  `PlanStep`s of op Copy whose source has no neighbours in the result's last axis.   Out: words on LOAD, VECTOR, STORE.
+In:  `PlanStep`s of op Copy whose source has no neighbours in the result's last axis.   Out: words
+on LOAD, VECTOR, STORE.
 Raises: CapacityError where not even a small tile fits L1.
 """
 
@@ -37,7 +38,9 @@ def is_plain_copy(step: PlanStep) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Transpose:
-    """A copy between `view` and `out` of one shape [outer…, rows, cols]; tiles turn in L1, or are gathered `by_element`."""
+    """A copy between `view` and `out` of one shape [outer…, rows, cols]; tiles turn in L1, or are
+    gathered `by_element`.
+    """
 
     view: View
     out: View
@@ -46,9 +49,7 @@ class _Transpose:
 
     def layout(self, arena: Arena) -> tuple[tuple[int, int], Operand, Tile]:
         """Two slots as loaded, the tile in the result's order, and the result's slots."""
-        turned = replace(
-            self.split, tile_rows=self.split.tile_cols, tile_cols=self.split.tile_rows
-        )
+        turned = replace(self.split, tile_rows=self.split.tile_cols, tile_cols=self.split.tile_rows)
         straight = tile_bytes(Kind.FULL, self.view.esize, self.split)
         loaded = straight if self.by_element else tile_bytes(Kind.FULL, self.view.esize, turned)
         slots = arena.take(loaded), arena.take(loaded)
@@ -96,7 +97,9 @@ def _fits(stride: int) -> bool:
 
 
 def emit_transpose(emitter: Emitter, step: PlanStep, buffers: list[Buffer]) -> str:
-    """A copy whose source's neighbours lie along another axis than the result's: tiles through VPERM, or element by element."""
+    """A copy whose source's neighbours lie along another axis than the result's: tiles through
+    VPERM, or element by element.
+    """
     job = _job(emitter, step)
     dry = Arena(0, 1 << 62, emitter.chip.l1_bank_bytes)
     job.layout(dry)
@@ -167,9 +170,7 @@ def _fitted(emitter: Emitter, view: View, out: View, *, by_element: bool) -> _Tr
 def _turn(script: Script, job: _Transpose, slot: int, straight: Operand) -> Operand:
     split, spot = job.split, script.spot
     script.perm(
-        Operand(
-            Seg.L1, slot, pitch_of(Kind.FULL, split.tile_rows, job.view.esize), job.view.dt
-        ),
+        Operand(Seg.L1, slot, pitch_of(Kind.FULL, split.tile_rows, job.view.esize), job.view.dt),
         straight,
         Perm.TRANSPOSE,
         rows=split.tile_cols,

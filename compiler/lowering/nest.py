@@ -1,11 +1,13 @@
-"""The loops of a tiled op over [outer…, rows, cols], shared by all cores: core split, tile loops, addresses and clips.
+"""The loops of a tiled op over [outer…, rows, cols], shared by all cores: core split, tile loops,
+addresses and clips.
 
-In:  the iteration shape, tile sizes, the chip.   Out: per queue the SETA and LOOP words, and for every tile a `Spot` that turns views into
-operands and gives the clips of ragged edges.
+In:  the iteration shape, tile sizes, the chip.   Out: per queue the SETA and LOOP words, and for
+every tile a `Spot` that turns views into operands and gives the clips of ragged edges.
 Raises: CapacityError where a step between tiles does not fit a word's field.
 
-Core c works on outer block (c div (gr·gc)) mod go, row block (c div gc) mod gr, column block c mod gc; cores beyond go·gr·gc get a row
-index so large that every count clips to 0. Tiles alternate between two slots: the innermost tile loop is unrolled by two.
+Core c works on outer block (c div (gr·gc)) mod go, row block (c div gc) mod gr, column block c mod
+gc; cores beyond go·gr·gc get a row index so large that every count clips to 0. Tiles alternate
+between two slots: the innermost tile loop is unrolled by two.
 """
 
 from __future__ import annotations
@@ -32,9 +34,11 @@ STRIDE_LIMIT = 1 << 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """How cores and tiles divide [outer…, rows, cols]. `axis` is the outer axis that cores share (-1: none).
+    """How cores and tiles divide [outer…, rows, cols]. `axis` is the outer axis that cores share
+    (-1: none).
 
-    Along the axis whose tiles alternate between slots (rows where they are cut, else columns) a core has one tile or an even number of them.
+    Along the axis whose tiles alternate between slots (rows where they are cut, else columns) a
+    core has one tile or an even number of them.
     """
 
     axis: int
@@ -66,7 +70,9 @@ class TileLimit:
 
 
 def choose_split(shape: tuple[int, ...], cores: int, lanes: int, limit: TileLimit) -> Split:
-    """Split [outer…, rows, cols] over `cores`. Raises: CapacityError if a whole row is wanted and does not fit."""
+    """Split [outer…, rows, cols] over `cores`. Raises: CapacityError if a whole row is wanted and
+    does not fit.
+    """
     *outer, rows, cols = shape
     if limit.whole_rows and cols > limit.elems:
         raise CapacityError(
@@ -114,7 +120,9 @@ def _tiles(
 
 
 def _cut(size: int, limit: int, unit: int, *, even: bool = False) -> tuple[int, int]:
-    """(tile, tiles): tiles of at most `limit` (at least 1) that cover `size`, multiples of `unit` where that fits."""
+    """(tile, tiles): tiles of at most `limit` (at least 1) that cover `size`, multiples of `unit`
+    where that fits.
+    """
     limit = max(limit, 1)
     if limit >= unit:
         limit -= limit % unit
@@ -143,7 +151,9 @@ class Walked(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """One tile: which slot it uses and how far it lies from the loop's place (rows, cols, outer offsets in indices)."""
+    """One tile: which slot it uses and how far it lies from the loop's place (rows, cols, outer
+    offsets in indices).
+    """
 
     nest: Walked
     slot: int
@@ -152,7 +162,9 @@ class Spot:
     outer: tuple[int, ...]
 
     def operand(self, segment: Seg, view: View, base: int) -> Operand:
-        """The tile's first element in HBM; the stride is that between rows, 0 where no operand can hold it (see `tiles.Rows`)."""
+        """The tile's first element in HBM; the stride is that between rows, 0 where no operand can
+        hold it (see `tiles.Rows`).
+        """
         strides = view.strides
         at = base + view.offset + self.row * strides[-2] + self.col * strides[-1]
         at += sum(i * s for i, s in zip(self.outer, strides[:-2], strict=True))
@@ -190,7 +202,9 @@ class Nest:
     _queue: Queue = Queue.LOAD
 
     def pattern(self, strides: tuple[int, ...]) -> int:
-        """The areg that holds the place's offset for a view with these strides; 0 if it never moves."""
+        """The areg that holds the place's offset for a view with these strides; 0 if it never
+        moves.
+        """
         key = tuple(s if n > 1 else 0 for s, n in zip(strides, self.shape, strict=True))
         return self._patterns.get(key, 0)
 
@@ -204,7 +218,8 @@ class Nest:
     ) -> None:
         """Set the aregs that `views` need on `queue`, then loop over the core's tiles.
 
-        `by_element`: column counts are clipped in elements (VECTOR, transposing loads), not only in bytes.
+        `by_element`: column counts are clipped in elements (VECTOR, transposing loads), not only in
+        bytes.
         """
         self._queue, self._uses = queue, 0
         elements = {1} if by_element else set()
@@ -266,7 +281,9 @@ class Nest:
     # --- loops
 
     def _outer(self, axis: int, at: tuple[int, ...], leaf: Callable[[Spot], None]) -> None:
-        """Loops over outer axis `axis` and those behind it; slots alternate from one tile to the next."""
+        """Loops over outer axis `axis` and those behind it; slots alternate from one tile to the
+        next.
+        """
         if axis == len(self.shape) - 2:
             self._tiles(at, leaf)
             return

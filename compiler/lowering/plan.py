@@ -1,6 +1,8 @@
-"""What lowering knows of a graph before words are made: buffers, where every value lies, steps in order.
+"""What lowering knows of a graph before words are made: buffers, where every value lies, steps in
+order.
 
-In:  filled by `planner.make_plan`; kernels add packed constants.   Out: read by kernels, allocation and assembly.   Raises: nothing.
+In:  filled by `planner.make_plan`; kernels add packed constants.   Out: read by kernels, allocation
+and assembly.   Raises: nothing.
 """
 
 from __future__ import annotations
@@ -71,7 +73,9 @@ class Plan:
         return len(self.buffers) - 1
 
     def packed_buffer(self, original: int, strip: int, nbytes: int, name: str) -> int:
-        """The buffer for a constant packed in strips: shared by all users of the same packing; the original may then be unused."""
+        """The buffer for a constant packed in strips: shared by all users of the same packing; the
+        original may then be unused.
+        """
         key = (original, strip)
         if key not in self._packed:
             self._packed[key] = self.buffer(Seg.WEIGHT, nbytes, name)

@@ -83,9 +83,7 @@ class _Planner:
     def _result(self, name: str) -> View:
         """Where a computed value goes: its cache, or a new buffer in the order its only reader wants."""
         found = self.plan.views.get(name)
-        return found or self._place(
-            self.graph.value(name), self._segment(name), self._order(name)
-        )
+        return found or self._place(self.graph.value(name), self._segment(name), self._order(name))
 
     def _segment(self, name: str) -> Seg:
         return Seg.OUTPUT if self._reaches_output(name) else Seg.ACT
@@ -262,8 +260,21 @@ class _Planner:
             self.graph.value(name) if name and self.graph.value(name).is_const else None
             for name in node.inputs
         )
+        if node.op == Op.ATTENTION:
+            views = self._with_wide_mask(views)
         ready = tuple(self._readable(node, i, view) for i, view in enumerate(views))
         self._step(node, ready, self._result(node.outputs[0]), consts)
+
+    @staticmethod
+    def _with_wide_mask(views: tuple[View | None, ...]) -> tuple[View | None, ...]:
+        """A mask that is one number for all keys becomes a row of keys (to be written out)."""
+        q, k, v, *rest = views
+        mask = rest[0] if rest else None
+        if k is None or mask is None:
+            return views
+        keys = k.shape[-2]
+        lead = mask.shape[:-1] if mask.shape else ()
+        return q, k, v, mask.expand((*lead, keys))
 
     def _step(
         self,

@@ -1,4 +1,5 @@
-"""Rowwise forms of the chip-level ops: which shape they iterate, which scratch they use, which vector words one tile needs.
+"""Rowwise forms of the chip-level ops: which shape they iterate, which scratch they use, which
+vector words one tile needs.
 
 In:  `PlanStep`s.   Out: `RowOp`s for `emit_rowwise`.
 Raises: UnsupportedOpError for a form without words.
@@ -147,7 +148,9 @@ def norm(step: PlanStep) -> RowOp:
 
 
 def softmax(step: PlanStep) -> RowOp:
-    """Softmax of the last axis: maximum, exponential with its sum, multiplication by the reciprocal."""
+    """Softmax of the last axis: maximum, exponential with its sum, multiplication by the
+    reciprocal.
+    """
     views = tuple(v.expand(step.out.shape) for v in step.ins if v is not None)
     shape, joined = joint(step.out.shape, (*views, step.out), keep_cols=True)
 

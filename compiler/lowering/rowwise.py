@@ -1,9 +1,12 @@
-"""Ops on tiles of rows: elementwise chains, normalisation, softmax, reduction, rotary embedding, quantisation, gather.
+"""Ops on tiles of rows: elementwise chains, normalisation, softmax, reduction, rotary embedding,
+quantisation, gather.
 
-In:  a `PlanStep` whose views are broadcast to one iteration shape.   Out: words on LOAD, VECTOR and STORE; the chosen split as text.
+In:  a `PlanStep` whose views are broadcast to one iteration shape.   Out: words on LOAD, VECTOR and
+STORE; the chosen split as text.
 Raises: CapacityError where a row does not fit L1, UnsupportedOpError where a form has no words.
 
-All of them are one pipeline: LOAD brings a tile of every operand, VECTOR runs the op's script over it, STORE takes the result away.
+All of them are one pipeline: LOAD brings a tile of every operand, VECTOR runs the op's script over
+it, STORE takes the result away.
 """
 
 from __future__ import annotations
@@ -27,8 +30,9 @@ L1_USED_LIMIT = 1 << 20
 class RowOp:
     """One rowwise op ready to be tiled.
 
-    `shape` [outer…, rows, cols] is the iteration space, `out` the result's view on it (last axis 1 for reductions). `temps` fp32 tiles and
-    `columns` fp32 columns are scratch for `script(tools, spot)`.
+    `shape` [outer…, rows, cols] is the iteration space, `out` the result's view on it (last axis 1
+    for reductions). `temps` fp32 tiles and `columns` fp32 columns are scratch for `script(tools,
+    spot)`.
     """
 
     shape: tuple[int, ...]
@@ -42,7 +46,7 @@ class RowOp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What a script works with: tiles of the operands and of the result, scratch tiles and columns."""
+    """What a script works with: tiles of operands and result, scratch tiles and columns."""
 
     emitter: Emitter
     split: Split
@@ -65,8 +69,9 @@ def joint(
 ) -> tuple[tuple[int, ...], tuple[View, ...]]:
     """`views` (all of `shape`, or with last axis 1) with merged axes, at least [rows, cols].
 
-    `keep_cols`: the last axis stays as it is; otherwise it may merge with those before it. The outer axes are ordered by size: of loops that
-    do not nest deep enough the outermost is written out.
+    `keep_cols`: the last axis stays as it is; otherwise it may merge with those before it. The
+    outer axes are ordered by size: of loops that do not nest deep enough the outermost is written
+    out.
     """
     if not shape:
         shape, views = (1,), tuple(replace(v, shape=(1,), strides=(0,)) for v in views)
@@ -105,7 +110,9 @@ def emit_rowwise(emitter: Emitter, step: PlanStep, op: RowOp, buffers: list[Buff
 
 
 def _split(emitter: Emitter, op: RowOp) -> Split:
-    """The split with the largest tiles that fit half of L1, so that the next op can begin; or all of it, if no row fits a half."""
+    """The split with the largest tiles that fit half of L1, so that the next op can begin; or all
+    of it, if no row fits a half.
+    """
     core = emitter.chip.core
     cols = op.shape[-1]
     budgets = (min(core.l1_bytes // 2, L1_USED_LIMIT), core.l1_bytes)
@@ -119,7 +126,11 @@ def _split(emitter: Emitter, op: RowOp) -> Split:
                 return split
             used = split.tile_rows * split.tile_cols
             smallest = used <= (cols if op.whole_rows else 1)
-            elems = 0 if smallest else min(used - 1, max(used * budget // need, cols if op.whole_rows else 1))
+            elems = (
+                0
+                if smallest
+                else min(used - 1, max(used * budget // need, cols if op.whole_rows else 1))
+            )
     raise CapacityError(
         f"rows of {cols} elements need {need} bytes of L1; the core has {core.l1_bytes}",
         where="lowering",

@@ -1,7 +1,7 @@
 """L1 tiles of an op: what LOAD brings, how VECTOR reads it, and the list of VEC words of one tile.
 
-In:  views broadcast to the iteration shape.   Out: `Tile`s with two slots each; `Script`, which collects a tile's vector words and gives
-the first its waits and the last its signals.
+In:  views broadcast to the iteration shape.   Out: `Tile`s with two slots each; `Script`, which
+collects a tile's vector words and gives the first its waits and the last its signals.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ BLOCK_STRIDE_LIMIT = 1 << 31
 class Rows:
     """Rows between main memory (`far`, `step` bytes apart, backwards if negative) and L1 (`near`).
 
-    `blocks` of them lie `block_steps` (far, near) bytes apart. Clips: of rows, of bytes of a row, of blocks.
+    `blocks` of them lie `block_steps` (far, near) bytes apart. Clips: of rows, of bytes of a row,
+    of blocks.
     """
 
     far: Operand
@@ -69,13 +70,14 @@ class Rows:
         far, near = replace(plain.far, stride=plain.step), plain.near
         order = 1 if not to_far else -1
         source, target = (far, near)[::order]
+        blocks, rows = plain.block_steps[::order]
         builder.copy(
             source,
             target,
             rows=plain.rows,
             row_bytes=plain.row_bytes,
             blocks=plain.blocks,
-            block_strides=plain.block_steps[::order],
+            block_strides=(blocks, rows),
             waits=waits,
             signals=signals,
             clips=(plain.block_clip, plain.row_clip, plain.byte_clip),
@@ -85,7 +87,8 @@ class Rows:
         """Each row a block of its own: the steps of blocks are signed and 32 bits wide."""
         if self.blocks != 1:
             raise CapacityError(
-                f"rows lie {self.step:,} bytes apart in blocks; at most {STRIDE_LIMIT:,} and forwards",
+                f"rows lie {self.step:,} bytes apart in blocks; "
+                f"at most {STRIDE_LIMIT:,} and forwards",
                 where="lowering",
             )
         return replace(
@@ -101,7 +104,9 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tile:
-    """Two slots in L1 for one operand's tile. `kind`: whole tile, one row, one column or one element."""
+    """Two slots in L1 for one operand's tile. `kind`: whole tile, one row, one column or one
+    element.
+    """
 
     view: View
     kind: Kind
@@ -119,7 +124,7 @@ class Tile:
         return Operand(Seg.L1, self.slots[slot], self.pitch, self.view.dt)
 
     def place(self, spot: Spot, segment: Seg, base: int) -> Rows:
-        """This tile's rows in main memory and in its slot."""
+        """Give the tile's rows in main memory and in its slot."""
         clipped_rows = self.kind in (Kind.FULL, Kind.COL)
         clipped_cols = self.kind in (Kind.FULL, Kind.ROW)
         return Rows(

@@ -1,11 +1,13 @@
 """Turn a chain of elementwise steps into the fewest VEC words.
 
 In:  steps (compiler.graph.chip_ops.Step) and, per operand, whether it is an integer.
-Out: `VecWord`s: alu1 → lut → alu2 with operand numbers or immediates; the value between two words lies in a temporary.
+Out: `VecWord`s: alu1 → lut → alu2 with operand numbers or immediates; the value between two words
+lies in a temporary.
 Raises: UnsupportedOpError for an integer division and for a power that is not in the table.
 
-A step becomes one or more primitives; primitives fill a word's three places from left to right; a new word begins where the next
-place is taken, where arithmetic changes between integer and floating point, or where SELECT or a square needs t in memory.
+A step becomes one or more primitives; primitives fill a word's three places from left to right; a
+new word begins where the next place is taken, where arithmetic changes between integer and floating
+point, or where SELECT or a square needs t in memory.
 """
 
 from __future__ import annotations
@@ -102,25 +104,26 @@ def vec_words(
 ) -> tuple[VecWord, ...]:
     """Words for `steps`; `integer` says whether t starts as an integer; at least one word.
 
-    `out_integer`: the result is an integer (a floating-point t is then truncated toward zero, as ONNX Cast does).
+    `out_integer`: the result is an integer (a floating-point t is then truncated toward zero, as
+    ONNX Cast does).
     """
     prims: list[_Prim] = []
     for step in steps:
-        new, integer = _primitives(step, integer, operand_integer)
+        new, integer = _primitives(step, integer=integer, kinds=operand_integer)
         prims += new
     if out_integer and not integer:
         prims.append(_Prim(lut=Lut.TRUNC))
     return _pack(prims) or (VecWord(integer=integer and out_integer),)
 
 
-def _primitives(step: Step, integer: bool, kinds: tuple[bool, ...]) -> tuple[list[_Prim], bool]:
+def _primitives(step: Step, *, integer: bool, kinds: tuple[bool, ...]) -> tuple[list[_Prim], bool]:
     fn = step.fn
     if fn is Fn.CAST:
-        return _cast(step.to, integer)
+        return _cast(step.to, integer=integer)
     if fn is Fn.SELECT:
-        return _select(step, integer, kinds)
+        return _select(step, integer=integer, kinds=kinds)
     if fn is Fn.POW:
-        return _power(step, integer)
+        return _power(step, integer=integer)
     if fn is Fn.RELU:
         return [_Prim(alu=Alu.MAX, ref=Ref(), integer=integer)], integer
     if fn in _LUT:
@@ -132,15 +135,13 @@ def _primitives(step: Step, integer: bool, kinds: tuple[bool, ...]) -> tuple[lis
     ref = _ref(step.operand, step.const)
     both = integer and _is_integer(ref, kinds)
     if fn is Fn.DIV:
-        return _divide(step, ref, both), both
+        return _divide(step, ref, both=both), both
     alu = _ALU[fn][step.swap]
     compares = fn in (Fn.EQ, Fn.NE, Fn.LT, Fn.LE, Fn.GT, Fn.GE, Fn.AND, Fn.OR)
     return [_Prim(alu=alu, ref=ref, integer=both)], both or compares
 
 
-def _select(
-    step: Step, integer: bool, kinds: tuple[bool, ...]  # noqa: FBT001
-) -> tuple[list[_Prim], bool]:
+def _select(step: Step, *, integer: bool, kinds: tuple[bool, ...]) -> tuple[list[_Prim], bool]:
     pick = _ref(step.operand, step.const), _ref(step.operand2, step.const2)
     whole = bool(step.operands) and all(_is_integer(r, kinds) for r in pick)
     made = [_Prim(select=pick, integer=whole)]
@@ -149,7 +150,7 @@ def _select(
     return made, whole
 
 
-def _cast(to: DType | None, integer: bool) -> tuple[list[_Prim], bool]:
+def _cast(to: DType | None, *, integer: bool) -> tuple[list[_Prim], bool]:
     if to is DType.BOOL:
         return [_Prim(alu=Alu.NE, ref=Ref(), integer=integer)], True
     if to is not None and not to.is_float:
@@ -157,7 +158,7 @@ def _cast(to: DType | None, integer: bool) -> tuple[list[_Prim], bool]:
     return [], False
 
 
-def _divide(step: Step, ref: Ref, both: bool) -> list[_Prim]:
+def _divide(step: Step, ref: Ref, *, both: bool) -> list[_Prim]:
     if both:
         raise UnsupportedOpError("integer division has no unit on the chip", where="lowering")
     if step.swap:
@@ -168,7 +169,7 @@ def _divide(step: Step, ref: Ref, both: bool) -> list[_Prim]:
     return [_Prim(alu=Alu.MUL, ref=replace(ref, recip=True))]
 
 
-def _power(step: Step, integer: bool) -> tuple[list[_Prim], bool]:
+def _power(step: Step, *, integer: bool) -> tuple[list[_Prim], bool]:
     exponent = step.const
     if exponent in (2.0, 3.0):
         square = _Prim(alu=Alu.MUL, ref=Ref(operand=SQUARE), integer=integer)
@@ -224,7 +225,10 @@ def _check_immediate(prim: _Prim) -> None:
     for ref in (prim.ref, *(prim.select or ())):
         if not prim.integer or ref is None or ref.operand is not None:
             continue
-        if abs(ref.const) > EXACT_LIMIT and struct.unpack("f", struct.pack("f", ref.const))[0] != ref.const:
+        if (
+            abs(ref.const) > EXACT_LIMIT
+            and struct.unpack("f", struct.pack("f", ref.const))[0] != ref.const
+        ):
             raise UnsupportedOpError(
                 f"integer arithmetic with the constant {ref.const:.0f}", where="lowering"
             )

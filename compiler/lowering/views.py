@@ -1,12 +1,15 @@
-"""Where a value lies: a strided view of a buffer, so that reshapes, slices and most transposes cost nothing.
+"""Where a value lies: a strided view of a buffer, so that reshapes, slices and most transposes cost
+nothing.
 
-In:  shapes and permutations.   Out: `View` (bytes), or None where only a copy can give the new shape.
+In:  shapes and permutations.   Out: `View` (bytes), or None where only a copy can give the new
+shape.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from athena.isa.fields import DT_BYTES, Dt
 from compiler.graph.types import DType
@@ -30,7 +33,9 @@ STORAGE: dict[DType, Dt] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """`shape` in elements, `strides` in bytes (0 where broadcast, may be negative), `offset` in bytes."""
+    """`shape` in elements, `strides` in bytes (0 where broadcast, may be negative), `offset` in
+    bytes.
+    """
 
     buffer: int
     dt: Dt
@@ -108,46 +113,48 @@ def _reshaped_strides(
     old: tuple[int, ...], strides: tuple[int, ...], new: tuple[int, ...]
 ) -> tuple[int, ...] | None:
     """Numpy's no-copy rule: groups of old axes with one common stride become groups of new axes."""
-    pairs = [(n, s) for n, s in zip(old, strides, strict=True) if n != 1]
+    axes = [(n, s) for n, s in zip(old, strides, strict=True) if n != 1]
     out: list[int] = []
-    at = 0
-    j = 0
-    while j < len(new):
-        if new[j] == 1:
+    wanted = list(new)
+    while wanted:
+        if wanted[0] == 1:
             out.append(0)
-            j += 1
+            wanted.pop(0)
             continue
-        if at >= len(pairs):
+        sizes = _matching(axes, wanted)
+        if sizes is None:
             return None
-        have, want, first, last = pairs[at][0], new[j], at, j
-        while have != want:
-            if have < want:
-                at += 1
-                if at >= len(pairs):
-                    return None
-                have *= pairs[at][0]
-            else:
-                last += 1
-                if last >= len(new):
-                    return None
-                want *= new[last]
-        for a in range(first, at):
-            if pairs[a][1] != pairs[a + 1][1] * pairs[a + 1][0]:
-                return None
-        group: list[int] = []
-        step = pairs[at][1]
-        for size in reversed(new[j : last + 1]):
-            group.append(step)
-            step *= size
-        out += reversed(group)
-        j, at = last + 1, at + 1
+        taken, made = sizes
+        group, axes = axes[:taken], axes[taken:]
+        if any(outer[1] != inner[1] * inner[0] for outer, inner in pairwise(group)):
+            return None
+        out += (group[-1][1] * p for p in packed(tuple(wanted[:made]), 1))
+        del wanted[:made]
     return tuple(out)
+
+
+def _matching(axes: list[tuple[int, int]], wanted: list[int]) -> tuple[int, int] | None:
+    """How many of the first axes have as many elements as how many of the first wanted sizes."""
+    if not axes:
+        return None
+    taken, made, have, want = 1, 1, axes[0][0], wanted[0]
+    while have != want:
+        if have < want:
+            if taken == len(axes):
+                return None
+            have, taken = have * axes[taken][0], taken + 1
+        else:
+            if made == len(wanted):
+                return None
+            want, made = want * wanted[made], made + 1
+    return taken, made
 
 
 def collapse(
     shape: tuple[int, ...], strides: tuple[tuple[int, ...], ...]
 ) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
-    """Merge neighbouring axes that every operand walks with one stride; drops axes of size 1 (keeps at least one).
+    """Merge neighbouring axes that every operand walks with one stride; drops axes of size 1 (keeps
+    at least one).
 
     In: a common shape and, per operand, its strides. Out: the merged shape and strides.
     """

@@ -1,4 +1,6 @@
-"""The whole way for tests: ONNX → graph → passes → program → functional machine, and onnxruntime beside it."""
+"""The whole way for tests: ONNX → graph → passes → program → functional machine, and onnxruntime
+beside it.
+"""
 
 from __future__ import annotations
 

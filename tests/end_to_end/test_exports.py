@@ -1,4 +1,6 @@
-"""Every export of tests/data on the functional machine: against onnxruntime, the program verifier, other orders of the queues."""
+"""Every export of tests/data on the functional machine: against onnxruntime, the program verifier,
+other orders of the queues.
+"""
 
 from __future__ import annotations
 

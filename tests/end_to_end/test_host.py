@@ -1,4 +1,6 @@
-"""Models with operators that the chip has no unit for: onnxruntime executes them between the chip's words."""
+"""Models with operators that the chip has no unit for: onnxruntime executes them between the chip's
+words.
+"""
 
 from __future__ import annotations
 

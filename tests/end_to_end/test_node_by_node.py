@@ -1,4 +1,6 @@
-"""Every chip-level node of the exports, fed with what the functional machine itself computed, against the reference with the same rounding points."""
+"""Every chip-level node of the exports, fed with what the functional machine itself computed,
+against the reference with the same rounding points.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Random small models on odd core counts: fp32 on the functional machine equals onnxruntime, and every program passes the verifier."""
+"""Random small models on odd core counts: fp32 on the functional machine equals onnxruntime, and
+every program passes the verifier.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Chip-level graphs written by hand, lowered, run on the functional machine and compared with the reference semantics."""
+"""Chip-level graphs written by hand, lowered, run on the functional machine and compared with the
+reference semantics.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,7 @@ class Sketch:
         self.inputs: dict[str, np.ndarray] = {}
 
     def input(self, name: str, array: np.ndarray) -> str:
-        self.values.append(
-            Value(name=name, dtype=DType.from_numpy(array.dtype), shape=array.shape)
-        )
+        self.values.append(Value(name=name, dtype=DType.from_numpy(array.dtype), shape=array.shape))
         self.inputs[name] = array
         return name
 
@@ -82,7 +82,7 @@ def check(
     share: float = 1e-4,
     precision: Precision = Precision.FP32,
 ) -> Built:
-    """Lower, verify the program, run, compare: floats within `share` of the range, others exactly."""
+    """Lower, check, run, compare: floats within `share` of the range, others exactly."""
     graph = sketch.graph(*outputs)
     built = lowered(graph, chip_named(chip), precision)
     check_program(built.program, built.chip, races=True)

@@ -1,4 +1,6 @@
-"""Elementwise chains, reductions, norms and softmax on the functional machine against the reference semantics."""
+"""Elementwise chains, reductions, norms and softmax on the functional machine against the reference
+semantics.
+"""
 
 from __future__ import annotations
 
@@ -50,12 +52,18 @@ def _operand(shape: tuple[int, ...], *, integer: bool) -> np.ndarray:
 
 
 def _steps(random, kinds):
-    """Random steps whose values are exact or smooth: comparisons and rounding must not sit on an edge of rounding."""
+    """Random steps whose values are exact or smooth: comparisons and rounding must not sit on an
+    edge of rounding.
+    """
     steps = []
     for _ in range(random.randint(0, 5)):
         choice = random.randint(0, 9)
         number = random.choice((-2.0, 0.5, 3.0, 1.0))
-        second = {"operand": random.randrange(1, len(kinds))} if random.random() < 0.6 else {"const": number}
+        second = (
+            {"operand": random.randrange(1, len(kinds))}
+            if random.random() < 0.6
+            else {"const": number}
+        )
         if choice < 3:
             steps.append(Step(fn=random.choice(UNARY)))
         elif choice < 6:
@@ -67,7 +75,11 @@ def _steps(random, kinds):
         elif choice == 8:
             steps.append(Step(fn=Fn.CAST, to=random.choice((DType.F32, DType.I32, DType.BOOL))))
         else:
-            other = {"operand2": random.randrange(1, len(kinds))} if random.random() < 0.5 else {"const2": 4.0}
+            other = (
+                {"operand2": random.randrange(1, len(kinds))}
+                if random.random() < 0.5
+                else {"const2": 4.0}
+            )
             steps.append(Step(fn=Fn.SELECT, **second, **other))
     return tuple(steps)
 
@@ -93,7 +105,11 @@ def test_random_chains(random, chip):
 def test_division(shape, swap):
     s = Sketch()
     x, d = s.input("x", _array(3, 5, 17)), s.input("d", np.abs(_array(*shape)) + 0.5)
-    steps = (Step(fn=Fn.DIV, operand=1, swap=swap), Step(fn=Fn.DIV, operand=1), Step(fn=Fn.DIV, const=-3.0))
+    steps = (
+        Step(fn=Fn.DIV, operand=1, swap=swap),
+        Step(fn=Fn.DIV, operand=1),
+        Step(fn=Fn.DIV, const=-3.0),
+    )
     s.inputs["x"] += np.sign(s.inputs["x"])
     s.node(Op.ELEMENTWISE, [x, d], "y", (3, 5, 17), ElementwiseAttrs(steps=steps))
     check(s, "y")
@@ -129,8 +145,20 @@ def test_one_value_read_by_two_nodes_and_twice_by_one():
     s = Sketch()
     x = s.input("x", _array(4, 9))
     s.node(Op.ELEMENTWISE, [x], "a", (4, 9), ElementwiseAttrs(steps=(Step(fn=Fn.TANH),)))
-    s.node(Op.ELEMENTWISE, ["a", "a"], "b", (4, 9), ElementwiseAttrs(steps=(Step(fn=Fn.MUL, operand=1),)))
-    s.node(Op.ELEMENTWISE, ["a", "b"], "c", (4, 9), ElementwiseAttrs(steps=(Step(fn=Fn.ADD, operand=1),)))
+    s.node(
+        Op.ELEMENTWISE,
+        ["a", "a"],
+        "b",
+        (4, 9),
+        ElementwiseAttrs(steps=(Step(fn=Fn.MUL, operand=1),)),
+    )
+    s.node(
+        Op.ELEMENTWISE,
+        ["a", "b"],
+        "c",
+        (4, 9),
+        ElementwiseAttrs(steps=(Step(fn=Fn.ADD, operand=1),)),
+    )
     check(s, "a", "c")
 
 
