@@ -36,7 +36,8 @@ FLOP_KINDS = ("matmul", "attention", "attention_full", "elementwise", "norm", "s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LowerOptions:
-    """What the program's header says of its making; `source_dtypes` are the ONNX types of inputs and outputs (numpy names).
+    """What the program's header says of its making; `source_dtypes` are the ONNX types of inputs
+    and outputs (numpy names).
 
     `fold` False writes repeated blocks out in full.
     """

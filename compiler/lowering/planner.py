@@ -1,11 +1,14 @@
 """Decide where every value lies and which ops really move or compute.
 
-In:  the chip-level graph.   Out: `Plan`: buffers (segment, bytes, lifetime), a view per value, and steps in order: the nodes that need
+In:  the chip-level graph.   Out: `Plan`: buffers (segment, bytes, lifetime), a view per value, and
+steps in order: the nodes that need
 words, and the copies that a stride cannot replace.
 Raises: UnsupportedOpError for a node that no kernel knows.
 
-View, Permute, Slice and Expand are views where strides allow it. A value whose only reader is a Permute that keeps the last axis is
-written in the permuted order, so that the transposition (and the reshape behind it) costs nothing. Concat of a cache input with new rows
+View, Permute, Slice and Expand are views where strides allow it. A value whose only reader is a
+Permute that keeps the last axis is
+written in the permuted order, so that the transposition (and the reshape behind it) costs nothing.
+Concat of a cache input with new rows
 whose result is a graph output grows the cache in place.
 """
 
@@ -67,7 +70,9 @@ class _Planner:
     # --- placement
 
     def _place(self, value: Value, segment: Seg, order: tuple[int, ...] | None = None) -> View:
-        """A new buffer for `value`; `order` lists its axes from the outermost to the innermost in memory."""
+        """A new buffer for `value`; `order` lists its axes from the outermost to the innermost in
+        memory.
+        """
         dt = STORAGE[value.dtype]
         number = self.plan.buffer(segment, value.elems * DT_BYTES[dt], value.name, value.name)
         view = View(
@@ -81,7 +86,9 @@ class _Planner:
         return view
 
     def _result(self, name: str) -> View:
-        """Where a computed value goes: its cache, or a new buffer in the order its only reader wants."""
+        """Where a computed value goes: its cache, or a new buffer in the order its only reader
+        wants.
+        """
         found = self.plan.views.get(name)
         return found or self._place(self.graph.value(name), self._segment(name), self._order(name))
 
@@ -122,7 +129,9 @@ class _Planner:
     # --- caches
 
     def _caches(self) -> None:
-        """Concat(past input, new) that is a graph output: one buffer in segment KV with room for more rows."""
+        """Concat(past input, new) that is a graph output: one buffer in segment KV with room for
+        more rows.
+        """
         for node in self.graph.nodes:
             attrs = node.attrs
             if node.op != Op.CONCAT or not isinstance(attrs, ConcatAttrs) or len(node.inputs) != 2:
@@ -207,7 +216,9 @@ class _Planner:
             self._copy(node, source, target)
 
     def _rope(self, node: Node) -> None:
-        """Rotary embedding of the first `rotary_dim` elements; the others are copied, half tables written out."""
+        """Rotary embedding of the first `rotary_dim` elements; the others are copied, half tables
+        written out.
+        """
         attrs = node.attrs
         if not isinstance(attrs, RopeAttrs):
             raise TypeError(node.op)
@@ -223,7 +234,9 @@ class _Planner:
             self._copy(node, _block(source, last, width, tail), _block(out, last, width, tail))
 
     def _table(self, node: Node, name: str, attrs: RopeAttrs) -> View:
-        """A table of cosines or sines as wide as the rotated part, with neighbours in its last axis."""
+        """A table of cosines or sines as wide as the rotated part, with neighbours in its last
+        axis.
+        """
         view, last = self._view(name), len(self.graph.value(name).shape) - 1
         if view.shape[last] == attrs.rotary_dim and view.row_contiguous:
             return view
