@@ -276,7 +276,8 @@ ROWS: tuple[WordRow, ...] = (
             "absent lanes are skipped); SUMSQ squares first. "
             "Mode bit 2: the row's value then combines with what e holds (e first operand)."
             " max and min: NaN wins, -0 < +0. "
-            "One canonical NaN 0x7FC00000."
+            "One canonical NaN 0x7FC00000. The RTL has every step but the table functions (EXP to "
+            "COS), which fault there as illegal."
         ),
         cycles="startup + rows * ceil(cols / lanes) * passes (+ tree levels if reducing)",
         counts="alu, lut and conversion operations, bytes of L1 and ACC",
@@ -299,7 +300,8 @@ ROWS: tuple[WordRow, ...] = (
         ),
         cycles="startup + max(rows * ceil(cols / lanes), cols * ceil(rows / lanes))",
         counts="bytes of L1 and ACC",
-        rtl=True,
+        rtl=False,
+        rtl_reason="no permutation network in the vector unit yet: it faults as illegal",
     ),
     WordRow(
         op=Op.VGATHER,
@@ -315,7 +317,8 @@ ROWS: tuple[WordRow, ...] = (
         meaning="mode 0: d[r, :] = a[index[r], :]. mode 1: d[r, j] = a[r, index[r, j]].",
         cycles="startup + rows * (1 + ceil(cols / lanes))",
         counts="bytes of L1",
-        rtl=True,
+        rtl=False,
+        rtl_reason="no indexed read port in the vector unit yet: it faults as illegal",
     ),
     WordRow(
         op=Op.CALL,

@@ -44,11 +44,15 @@ Lane = Queue | Stage
 
 
 class ClusterSem(IntEnum):
-    """Semaphores of a cluster's DMA."""
+    """Semaphores of a cluster's DMA. Each slot has its own: with one for both, the credits of cores
+    that are a slot ahead would stand for those of cores that still read.
+    """
 
-    A_CREDIT = 0
-    B_CREDIT = 1
-    A_GO = 2
+    A_CREDIT0 = 0
+    A_CREDIT1 = 1
+    B_CREDIT0 = 2
+    B_CREDIT1 = 3
+    A_GO = 4
 
 
 class Sem(IntEnum):
@@ -319,7 +323,13 @@ class Emitter:
         if not len(self.streams[Stage.SHARE]):
             return {}
         receivers = self.chip.mesh.cols * self.chip.cluster.cores
-        return {ClusterSem.A_CREDIT: 2 * receivers, ClusterSem.B_CREDIT: 2 * receivers}
+        credits = (
+            ClusterSem.A_CREDIT0,
+            ClusterSem.A_CREDIT1,
+            ClusterSem.B_CREDIT0,
+            ClusterSem.B_CREDIT1,
+        )
+        return dict.fromkeys(credits, receivers)
 
     def close(self) -> None:
         """END of every stream, after taking what is left in the counters of LOAD."""

@@ -39,7 +39,7 @@ def load_a(g: GemmState, place: Place, panel: int, chunk: Chunk) -> None:
     target = Operand(Seg.L1, g.a_slot + at * size, g.a_pitch, job.a.dt)
     if m.cluster:
         if at + depth == m.panels[panel]:
-            signals.append(signal(Sig.CDMA_MASK, ClusterSem.A_CREDIT, A_SHARERS))
+            signals.append(signal(Sig.CDMA_MASK, g.credit("a", g.counts["a"]), A_SHARERS))
         source = Operand(
             Seg.L2, g.l2_slot("a", g.counts["a"]) + at * size, m.kp * size, job.a.dt, A_STAGE
         )
@@ -82,7 +82,7 @@ def load_b(g: GemmState, part: Part) -> None:
 def _staged_b(g: GemmState, part: Part, signals: list[int]) -> None:
     job, m, size, at = g.job, g.map, g.job.shape.b_bytes, part.at
     if at + part.depth == m.panels[part.panel]:
-        signals.append(signal(Sig.CDMA_MASK, ClusterSem.B_CREDIT, B_SHARERS))
+        signals.append(signal(Sig.CDMA_MASK, g.credit("b", part.slot), B_SHARERS))
     start = g.l2_slot("b", part.slot) + at * m.sn * size
     g.builder.load(
         Operand(Seg.L2, start, m.sn * size, job.weights.dt, B_STAGE),

@@ -59,7 +59,7 @@ def share_a(g: GemmState, place: Place, panel: int, chunk: Chunk) -> None:
     target = Operand(Seg.L2, g.l2_slot("a", g.counts["a"]) + at * size, m.kp * size, job.a.dt)
     down = m.cluster[0] if m.cluster else 1
     ragged = job.shape.m != m.grid[0] * own
-    credit = Wait(ClusterSem.A_CREDIT, _receivers(g, g.emitter.chip.mesh.cols))
+    credit = Wait(g.credit("a", g.counts["a"]), _receivers(g, g.emitter.chip.mesh.cols))
     for first, last, core in _parts(down, ragged=ragged):
         g.builder.mcast(
             Operand(buffer.segment, start + core * own * stride, stride, job.a.dt, A_OFFSET),
@@ -85,7 +85,7 @@ def share_b(g: GemmState, part: Part) -> None:
     target = Operand(Seg.L2, g.l2_slot("b", part.slot) + part.at * m.sn * size, 0, w.dt)
     across = m.cluster[1] if m.cluster else 1
     ragged = ceil_div(g.job.shape.n, m.sn) != m.grid[1] * own
-    credit = Wait(ClusterSem.B_CREDIT, _receivers(g, g.emitter.chip.mesh.rows))
+    credit = Wait(g.credit("b", part.slot), _receivers(g, g.emitter.chip.mesh.rows))
     for first, last, core in _parts(across, ragged=ragged):
         g.builder.mcast(
             Operand(buffer.segment, start + core * own * w.strip_stride, 0, w.dt, B_OFFSET),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from athena.isa.builder import Clip, Operand, StreamBuilder
 from athena.isa.cycles import ceil_div
 from athena.isa.fields import S_CLUSTER, S_CORE, Dt, Kind, Queue, Seg
-from compiler.lowering.emitter import Arena, Emitter, Lane, Stage
+from compiler.lowering.emitter import Arena, ClusterSem, Emitter, Lane, Stage
 from compiler.lowering.gemm import GemmJob
 from compiler.lowering.gemm_cost import GemmMap
 from compiler.lowering.gemm_map import PITCH_ALIGN, l2_slot_bytes
@@ -185,8 +185,14 @@ class GemmState:
 
     def l2_slot(self, ring: str, use: int) -> int:
         """L2 address of the slot that the ring's use number `use` of this op takes."""
-        number = (self.emitter.staged[ring] + use) % 2 + (0 if ring == "a" else 2)
-        return number * l2_slot_bytes(self.emitter.chip)
+        return self._slot_number(ring, use) * l2_slot_bytes(self.emitter.chip)
+
+    def credit(self, ring: str, use: int) -> ClusterSem:
+        """The semaphore on which cores give that slot back."""
+        return ClusterSem(ClusterSem.A_CREDIT0 + self._slot_number(ring, use))
+
+    def _slot_number(self, ring: str, use: int) -> int:
+        return (self.emitter.staged[ring] + use) % 2 + (0 if ring == "a" else 2)
 
     # --- registers
 
