@@ -40,6 +40,7 @@ from compiler.lowering.views import STORAGE, View, packed
 KV_ROWS = 128
 COPY = "Copy"
 _ALIASES = (Op.VIEW, Op.PERMUTE, Op.SLICE, Op.EXPAND)
+_ANY_REPEATS = (Op.ELEMENTWISE, Op.GEMM, Op.ATTENTION)  # read broadcast first operands as they lie
 _ANY_STRIDES = (Op.ELEMENTWISE, Op.QUANTIZE, Op.DEQUANTIZE)
 
 
@@ -379,6 +380,9 @@ def _walkable(node: Node, index: int, view: View) -> bool:
     """Whether the kernel of `node` can read input `index` as it lies."""
     if node.op == Op.GATHER:
         return view.contiguous
+    repeated = any(step == 0 and n > 1 for n, step in zip(view.shape, view.strides, strict=True))
+    if repeated and index == 0 and node.op not in _ANY_REPEATS:
+        return False
     epilogue = node.op == Op.GEMM and index > 2
     if node.op in _ANY_STRIDES or epilogue:
         conversion = isinstance(node.attrs, ElementwiseAttrs) and not node.attrs.steps

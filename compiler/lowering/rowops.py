@@ -54,22 +54,7 @@ def elementwise(step: PlanStep) -> RowOp:
     needed = temps_needed(words)
 
     def script(tools: Tools, spot: Spot) -> Script:
-        made = tools.script(spot)
-        recip = tools.temp(needed - 1) if needed and _has_recip(words) else None
-        places = ChainPlaces(
-            tiles=dict(enumerate(tools.ins)),
-            temp=tools.temp(0) if len(words) > 1 else None,
-            recip=recip,
-        )
-        source = tools.ins[0]
-        target = tools.out.operand(spot.slot)
-        if source.kind is Kind.FULL:
-            add_chain(made, words, source.operand(spot.slot), target, places, spot.slot)
-        else:
-            full = tools.temp(len(tools.temps) - 1, Dt.I32 if integer[0] else Dt.F32)
-            spread(made, source.side(spot.slot), full, integer=integer[0])
-            add_chain(made, words, full, target, places, spot.slot)
-        return made
+        return _chain_script(tools, spot, words, integer=integer[0])
 
     extra = 0 if _kind_full(joined[0], shape) else 1
     return RowOp(
@@ -81,6 +66,24 @@ def elementwise(step: PlanStep) -> RowOp:
         columns=0,
         script=script,
     )
+
+
+def _chain_script(tools: Tools, spot: Spot, words: tuple[VecWord, ...], *, integer: bool) -> Script:
+    """The chain on one tile; a first operand that is broadcast is written out first."""
+    made = tools.script(spot)
+    needed = temps_needed(words)
+    places = ChainPlaces(
+        tiles=dict(enumerate(tools.ins)),
+        temp=tools.temp(0) if len(words) > 1 else None,
+        recip=tools.temp(needed - 1) if needed and _has_recip(words) else None,
+    )
+    source, target = tools.ins[0], tools.out.operand(spot.slot)
+    at = source.operand(spot.slot)
+    if source.kind is not Kind.FULL:
+        at = tools.temp(len(tools.temps) - 1, Dt.I32 if integer else Dt.F32)
+        spread(made, source.side(spot.slot), at, integer=integer)
+    add_chain(made, words, at, target, places, spot.slot)
+    return made
 
 
 def _has_recip(words: tuple[VecWord, ...]) -> bool:
@@ -99,42 +102,10 @@ def norm(step: PlanStep) -> RowOp:
     views = tuple(v.expand(step.out.shape) for v in step.ins if v is not None)
     shape, joined = joint(step.out.shape, (*views, step.out), keep_cols=True)
     beta = len(views) > 2
-    inverse = 1.0 / shape[-1]
     layer = attrs.kind is NormKind.LAYER
 
     def script(tools: Tools, spot: Spot) -> Script:
-        made = tools.script(spot)
-        x, gamma = tools.ins[0].operand(spot.slot), tools.ins[1].side(spot.slot)
-        mean, square = tools.columns[0], tools.columns[1]
-        centred = x
-        if layer:
-            made.vec(x, None, Vec(red=Red.SUM, red_to=column_operand(mean)))
-            made.column(
-                column_operand(mean), column_operand(mean), Vec(alu1=Alu.MUL, b=imm(inverse))
-            )
-            centred = tools.temp(0)
-            made.vec(
-                x,
-                centred,
-                Vec(alu1=Alu.SUB, b=column(mean), red=Red.SUMSQ, red_to=column_operand(square)),
-            )
-        else:
-            made.vec(x, None, Vec(red=Red.SUMSQ, red_to=column_operand(square)))
-        made.column(
-            column_operand(square),
-            column_operand(square),
-            Vec(alu1=Alu.MUL, b=imm(inverse), alu2=Alu.ADD, c=imm(attrs.eps)),
-        )
-        made.column(column_operand(square), column_operand(square), Vec(lut=Lut.RSQRT))
-        scaled = tools.temp(0) if beta else tools.out.operand(spot.slot)
-        made.vec(centred, scaled, Vec(alu1=Alu.MUL, b=column(square), alu2=Alu.MUL, c=gamma))
-        if beta:
-            made.vec(
-                scaled,
-                tools.out.operand(spot.slot),
-                Vec(alu1=Alu.ADD, b=tools.ins[2].side(spot.slot)),
-            )
-        return made
+        return _norm_script(tools, spot, attrs, shape[-1])
 
     return RowOp(
         shape=shape,
@@ -145,6 +116,31 @@ def norm(step: PlanStep) -> RowOp:
         columns=2,
         script=script,
     )
+
+
+def _norm_script(tools: Tools, spot: Spot, attrs: NormAttrs, width: int) -> Script:
+    """Statistics of one tile's rows, then (x - mean)·rsqrt·gamma + beta."""
+    made = tools.script(spot)
+    x, gamma = tools.ins[0].operand(spot.slot), tools.ins[1].side(spot.slot)
+    mean, square = (column_operand(at) for at in tools.columns)
+    inverse, result = imm(1.0 / width), tools.out.operand(spot.slot)
+    if attrs.kind is NormKind.LAYER:
+        made.vec(x, None, Vec(red=Red.SUM, red_to=mean))
+        made.column(mean, mean, Vec(alu1=Alu.MUL, b=inverse))
+        centred = tools.temp(0)
+        steps = Vec(alu1=Alu.SUB, b=column(mean.imm), red=Red.SUMSQ, red_to=square)
+        made.vec(x, centred, steps)
+    else:
+        centred = x
+        made.vec(x, None, Vec(red=Red.SUMSQ, red_to=square))
+    made.column(square, square, Vec(alu1=Alu.MUL, b=inverse, alu2=Alu.ADD, c=imm(attrs.eps)))
+    made.column(square, square, Vec(lut=Lut.RSQRT))
+    beta = len(tools.ins) > 2
+    scaled = tools.temp(0) if beta else result
+    made.vec(centred, scaled, Vec(alu1=Alu.MUL, b=column(square.imm), alu2=Alu.MUL, c=gamma))
+    if beta:
+        made.vec(scaled, result, Vec(alu1=Alu.ADD, b=tools.ins[2].side(spot.slot)))
+    return made
 
 
 def softmax(step: PlanStep) -> RowOp:
@@ -236,31 +232,14 @@ def rope(step: PlanStep) -> RowOp:
     if x is None or cos is None or sin is None:
         raise TypeError(step.op)
     depth = step.out.shape[-1]
-    if step.attrs.rotary_dim != depth or cos.shape[-1] != depth:
-        raise UnsupportedOpError("rotary embedding of a part of the head", where=step.name)
+    if cos.shape[-1] != depth or sin.shape[-1] != depth:
+        raise UnsupportedOpError("tables narrower than what is rotated", where=step.name)
     wide = tuple(v.expand(step.out.shape) for v in (x, cos, sin))
     shape, joined = joint(step.out.shape, (*wide, step.out), keep_cols=True)
     mode = Perm.ROTATE_PAIRS if step.attrs.interleaved else Perm.ROTATE_HALF
 
     def script(tools: Tools, spot: Spot) -> Script:
-        made = tools.script(spot)
-        rows, cols = tools.split.tile_rows, tools.split.tile_cols
-        source = tools.ins[0].operand(spot.slot)
-        turned = replace(tools.temp(0), dt=source.dt)
-        straight = tools.temp(1)
-        made.perm(source, turned, mode, rows=rows, cols=cols, clips=(spot.rows(), None, None))
-        made.vec(source, straight, Vec(alu1=Alu.MUL, b=tools.ins[1].side(spot.slot)))
-        made.vec(
-            turned,
-            tools.out.operand(spot.slot),
-            Vec(
-                alu1=Alu.MUL,
-                b=tools.ins[2].side(spot.slot),
-                alu2=Alu.ADD,
-                c=Side(Kind.FULL, straight),
-            ),
-        )
-        return made
+        return _rope_script(tools, spot, mode)
 
     return RowOp(
         shape=shape,
@@ -271,6 +250,23 @@ def rope(step: PlanStep) -> RowOp:
         columns=0,
         script=script,
     )
+
+
+def _rope_script(tools: Tools, spot: Spot, mode: Perm) -> Script:
+    made = tools.script(spot)
+    rows, cols = tools.split.tile_rows, tools.split.tile_cols
+    source = tools.ins[0].operand(spot.slot)
+    turned, straight = replace(tools.temp(0), dt=source.dt), tools.temp(1)
+    made.perm(source, turned, mode, rows=rows, cols=cols, clips=(spot.rows(), None, None))
+    made.vec(source, straight, Vec(alu1=Alu.MUL, b=tools.ins[1].side(spot.slot)))
+    sum_of_both = Vec(
+        alu1=Alu.MUL,
+        b=tools.ins[2].side(spot.slot),
+        alu2=Alu.ADD,
+        c=Side(Kind.FULL, straight),
+    )
+    made.vec(turned, tools.out.operand(spot.slot), sum_of_both)
+    return made
 
 
 def quantize(step: PlanStep) -> RowOp:

@@ -17,6 +17,7 @@ from compiler.graph.chip_ops import (
     NormAttrs,
     NormKind,
     Op,
+    QuantizeAttrs,
     ReduceAttrs,
     ReduceKind,
     RopeAttrs,
@@ -210,6 +211,30 @@ def test_a_row_too_long_for_l1_names_the_node():
     s.node(Op.SOFTMAX, [x], "y", (2, 5000), SoftmaxAttrs())
     with pytest.raises(CapacityError, match="Softmax:y"):
         check(s, "y")
+
+
+@pytest.mark.parametrize(
+    ("op", "attrs", "dtype"),
+    [
+        (Op.SOFTMAX, SoftmaxAttrs(), DType.F32),
+        (Op.QUANTIZE, QuantizeAttrs(scale=(0.02,), zero_point=(-3,)), DType.I8),
+        (Op.NORM, NormAttrs(kind=NormKind.RMS, eps=1e-3), DType.F32),
+    ],
+)
+def test_rows_that_are_broadcast(op, attrs, dtype):
+    s = Sketch()
+    x = s.input("x", _array(1, 3, 1, 9))
+    s.node(Op.EXPAND, [x], "wide", (2, 3, 4, 9))
+    names = ["wide", s.const("g", _array(9))] if op == Op.NORM else ["wide"]
+    s.node(op, names, "y", (2, 3, 4, 9), attrs, dtype)
+    check(s, "y")
+
+
+def test_codes_are_decoded():
+    s = Sketch()
+    x = s.input("x", RANDOM.integers(-128, 128, (5, 21)).astype(np.int8))
+    s.node(Op.DEQUANTIZE, [x], "y", (5, 21), QuantizeAttrs(scale=(0.3,), zero_point=(7,)))
+    check(s, "y")
 
 
 @pytest.mark.parametrize("interleaved", [False, True])
