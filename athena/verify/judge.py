@@ -3,7 +3,7 @@
 In:  {name: array} of both, the precision, the number of layers. Out: `VerifyReport` (frozen).
 Raises: InputError where an output was not computed, UsageError for an unknown precision.
 
-Rules (docs/accuracy.md): fp32 within 1e-4 of the output's range and all best elements equal;
+Rules (docs/numerics.md): fp32 within 1e-4 of the output's range and all best elements equal;
 bf16, fp16 SNR of 35 dB for models up to 4 layers and 30 dB beyond, and each row within 6 dB of
 that (a row whose centred RMS is below 1e-3 of the output's: error within 1e-2 of the range);
 int8 and smaller: reported without a limit, unless the caller has one from labelled data; integers
