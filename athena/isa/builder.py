@@ -47,6 +47,7 @@ from athena.isa.operand import (
     l2,
     nibble,
     put_parameters,
+    put_signed,
     self_sem,
 )
 from athena.isa.program import Stream
@@ -128,7 +129,7 @@ class StreamBuilder:
         if len(steps) > 4:
             raise ValueError("LOOP advances four aregs at most")
         for slot, (areg, delta) in enumerate(steps):
-            put_parameters(word, slot, delta)
+            put_signed(word, slot, delta)
             word["p"][4] |= nibble(areg) << (4 * slot)
         yield
         word["n"][1] = len(self._words) - start
@@ -149,7 +150,8 @@ class StreamBuilder:
         word = self._add(Op.SETA, mode=MODE_SETA_SHIFT if shift else 0, counts=(div, mod, add))
         if not -(1 << 47) <= value < 1 << 47:
             raise FieldError(f"SETA: {value} does not fit 48 bits")
-        put_parameters(word, 0, areg, value & 0xFFFFFFFF, value >> 32, mult, scalar)
+        put_parameters(word, 0, areg, value & 0xFFFFFFFF, value >> 32, 0, scalar)
+        put_signed(word, 3, mult)
 
     def copy(
         self,
@@ -169,7 +171,7 @@ class StreamBuilder:
             Op.COPY, counts=(blocks, rows, row_bytes), waits=waits, signals=signals, clips=clips
         )
         self._operands(word, a=src, d=dst)
-        put_parameters(word, 0, *block_strides)
+        put_signed(word, 0, *block_strides)
 
     load = copy
     store = copy
@@ -193,7 +195,7 @@ class StreamBuilder:
             Op.MCAST, counts=(blocks, rows, row_bytes), waits=waits, signals=signals, clips=clips
         )
         self._operands(word, a=src, d=dst)
-        put_parameters(word, 0, *block_strides, mask_areg)
+        put_signed(word, 0, *block_strides, mask_areg)
 
     def copyx(
         self,

@@ -136,3 +136,13 @@ def put_parameters(word: np.void, first: int, *values: int) -> None:
         if not -(1 << 31) <= value < 1 << 32:
             raise FieldError(f"parameter p{slot}: {value} does not fit 32 bits")
         word["p"][slot] = value - (1 << 32) if value >> 31 == 1 else value
+
+
+def put_signed(word: np.void, first: int, *values: int) -> None:
+    """Set p[first …] to steps that the machine reads with their sign. Raises: FieldError."""
+    for slot, value in enumerate(values, first):
+        if not -(1 << 31) <= value < 1 << 31:
+            raise FieldError(
+                f"parameter p{slot}: a step of {value} does not fit 31 bits and a sign"
+            )
+        word["p"][slot] = value
