@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from athena.chip import Chip
-from compiler.graph.chip_ops import Op
+from compiler.graph.chip_ops import ElementwiseAttrs, Op
 from compiler.lowering import moves, rowops
 from compiler.lowering.attention import AttentionJob, emit_attention, prepare_attention
 from compiler.lowering.emitter import Emitter
@@ -83,7 +83,8 @@ def _host(step: PlanStep, plan: Plan, chip: Chip) -> Kernel:
 
 
 def _copy(step: PlanStep, plan: Plan, chip: Chip) -> Kernel:
-    if moves.is_plain_copy(step):
+    chain = isinstance(step.attrs, ElementwiseAttrs) and bool(step.attrs.steps)
+    if chain or moves.is_plain_copy(step):
         return _rowwise(rowops.elementwise)(step, plan, chip)
     return _kernel(step, lambda emitter, buffers: moves.emit_transpose(emitter, step, buffers))
 

@@ -386,6 +386,12 @@ def _walkable(node: Node, index: int, view: View) -> bool:
     epilogue = node.op == Op.GEMM and index > 2
     if node.op in _ANY_STRIDES or epilogue:
         conversion = isinstance(node.attrs, ElementwiseAttrs) and not node.attrs.steps
-        return view.row_contiguous or view.strides[-1] == 0 or conversion
+        return conversion or _has_rows(view)
     rows = view.strides[-2] if len(view.shape) > 1 and view.shape[-2] > 1 else 0
     return view.row_contiguous and 0 <= rows < STRIDE_LIMIT
+
+
+def _has_rows(view: View) -> bool:
+    """Whether elements next to each other in row-major order are neighbours in memory, or equal."""
+    steps = [step for n, step in zip(view.shape, view.strides, strict=True) if n > 1]
+    return not steps or steps[-1] in (0, view.esize)

@@ -17,6 +17,7 @@ from compiler.graph.chip_ops import (
     NormAttrs,
     NormKind,
     Op,
+    PermuteAttrs,
     QuantizeAttrs,
     ReduceAttrs,
     ReduceKind,
@@ -228,6 +229,17 @@ def test_rows_that_are_broadcast(op, attrs, dtype):
     names = ["wide", s.const("g", _array(9))] if op == Op.NORM else ["wide"]
     s.node(op, names, "y", (2, 3, 4, 9), attrs, dtype)
     check(s, "y")
+
+
+@pytest.mark.parametrize("perm", [(2, 1, 0), (1, 0, 2), (1, 2, 0)])
+def test_a_chain_on_a_permuted_value(perm):
+    s = Sketch()
+    x = s.input("x", _array(1, 17, 3))
+    shape = tuple((1, 17, 3)[p] for p in perm)
+    s.node(Op.PERMUTE, [x], "t", shape, PermuteAttrs(perm=perm))
+    steps = (Step(fn=Fn.TANH), Step(fn=Fn.ADD, operand=1))
+    s.node(Op.ELEMENTWISE, ["t", "t"], "y", shape, ElementwiseAttrs(steps=steps))
+    check(s, "y", chip="seven")
 
 
 def test_codes_are_decoded():
