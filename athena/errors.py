@@ -147,6 +147,7 @@ class FaultError(ProgramError):
     """The machine faulted while executing: index out of range, semaphore overflow, illegal word."""
 
     code = "E-PROGRAM-FAULT"
+    hint = "check the inputs (indices within their table) or, for a program file, `athena check`"
 
 
 class RuntimeLimitError(AthenaError):

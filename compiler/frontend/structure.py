@@ -17,6 +17,8 @@ from compiler.ops.types import MAX_OPSET, OLDEST_OPSET
 
 MAX_NODES = 1_000_000
 MAX_NESTING = 32
+MAX_IR_VERSION = 14
+"""What onnxruntime 1.32, the reference, reads."""
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 
 FunctionKey = tuple[str, str, str]
@@ -116,7 +118,15 @@ def check_model(model: Any, file: str) -> dict[FunctionKey, Any]:
         functions[key] = proto
     if "" not in opsets_of(model.opset_import, file) and not functions:
         raise ModelError("the model imports no opset of the default domain", where=file)
+    if model.ir_version > MAX_IR_VERSION:
+        raise ModelError(
+            f"IR version {model.ir_version}; at most {MAX_IR_VERSION} is known",
+            where=file,
+            hint="save the model with an older onnx package",
+        )
     _check_graph(model.graph, file, depth=0)
+    if not model.graph.output:
+        raise ModelError("the graph has no outputs", where=file)
     for proto in functions.values():
         place = f"{file}: function '{printable(proto.name)}'"
         opsets_of(proto.opset_import, place)

@@ -74,6 +74,9 @@ def _quantise_type(attrs: a.QuantizeAttrs, operands: Operands) -> Types:
     if attrs.output_dtype not in (None, dtype):
         raise RuleError(f"output_dtype differs from the zero point's {dtype.value}")
     _check_scales(attrs, operands)
+    scale = operand(operands, 1).const
+    if scale is not None and not np.all(np.isfinite(scale) & (scale != 0)):
+        raise RuleError("a scale of 0, infinity or NaN: the result is undefined")
     return (checked(dtype, data.shape),)
 
 

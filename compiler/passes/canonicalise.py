@@ -34,6 +34,10 @@ from compiler.passes.canon import (
 from compiler.passes.canon.types import Canon
 
 NO_ROW = "the chip has no unit for it"
+EIGHT_BITS = "ONNX's arithmetic on 8-bit integers wraps, the chip's saturates"
+NOTHING_TO_SUM = "the chip has no sum over no elements"
+_WRAPPING = frozenset({"Add", "Sub", "Mul", "Neg", "Abs", "Sum"})
+_SUMMING = frozenset({"MatMul", "Gemm", "Einsum", "MatMulInteger"})
 _NARROW = {
     DType.F64: DType.F32,
     DType.F16: DType.F32,
@@ -106,7 +110,21 @@ def _emit(edit: GraphEdit, node: Node, table: Mapping[tuple[str, str], Canon]) -
     if isinstance(node.attrs, OpaqueAttrs):
         return node.attrs.reason
     canon = table.get((node.domain, node.op))
-    return NO_ROW if canon is None else canon(Builder(edit, node))
+    if canon is None:
+        return NO_ROW
+    return _differs(edit, node) or canon(Builder(edit, node))
+
+
+def _differs(edit: GraphEdit, node: Node) -> str | None:
+    """Why the chip's result would not be ONNX's, for forms that it has."""
+    values = [edit.value(name) for name in node.inputs if name]
+    dtypes = {value.dtype for value in values}
+    if node.domain == "" and node.op in _WRAPPING and dtypes & {DType.I8, DType.U8}:
+        return EIGHT_BITS
+    summed = node.op in _SUMMING or node.op.startswith("Reduce")
+    if summed and any(value.elems == 0 for value in values):
+        return None if any(out.elems == 0 for out in edit.output_values(node)) else NOTHING_TO_SUM
+    return None
 
 
 def _narrow(edit: GraphEdit) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from athena.errors import (
     AthenaError,
@@ -98,6 +98,17 @@ MODELS = {
     "cycle": (
         model([node("Add", ["x", "b"], ["a"]), node("Neg", ["a"], ["b"])], [X], ["b"]),
         ModelError, "cycle",
+    ),
+    "no outputs": (model([node("Neg", ["x"], ["y"])], [X], []), ModelError, "no outputs"),
+    "gather constant": (
+        model([node("Gather", ["x", "i"], ["y"])], [X], ["y"],
+              [numpy_helper.from_array(np.array([0, 99]), "i")]),
+        ShapeError, "index 99 is outside",
+    ),
+    "scale 0": (
+        model([node("QuantizeLinear", ["x", "s"], ["y"])], [X], ["y"],
+              [numpy_helper.from_array(np.float32(0), "s")]),
+        ShapeError, "a scale of 0",
     ),
     "undefined": (model([node("Add", ["x", "q"], ["y"])], [X], ["y"]), ModelError, "nothing def"),
     "output undefined": (model([node("Neg", ["x"], ["y"])], [X], ["z"]), ModelError, "nothing def"),

@@ -260,3 +260,24 @@ def test_other_normalisations():
     check(one("InstanceNormalization", x, rows[0], rows[1]))
     check(one("BatchNormalization", x, *rows))
     check(one("GroupNormalization", x, rows[0], rows[1], num_groups=2, opset=21))
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8])
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul"])
+def test_eight_bit_arithmetic_wraps_as_onnx_says(op, kind):
+    """The chip's saturates, so the host computes it."""
+    x = np.array([[100, 3, 120], [7, 90, 2]], kind)
+    check(one(op, x, x[::-1].copy()), host=1)
+
+
+def test_a_product_over_no_elements_is_zero():
+    """K = 0: the host gives the zeros."""
+    m = Model()
+    check(
+        m.output(m.node("MatMul", m.input("a", floats(4, 0)), m.input("b", floats(0, 6)))), host=1
+    )
+
+
+def test_a_sum_over_no_elements_is_zero():
+    """As for products."""
+    check(one("ReduceSum", floats(3, 0), keepdims=0), host=1)
