@@ -46,16 +46,7 @@ def softmax(s: AttentionState, tile: int, sub: int, slot: int) -> None:
         waits=[Wait(Sem.ACC_FULL)] + ([Wait(Sem.X_FULL)] if job.mask is not None else [])
     )
     _column(s, sub, column_operand(top), column_operand(old), Vec())
-    if job.softcap is not None:
-        cap = Vec(
-            alu1=Alu.MUL,
-            b=imm(job.scale / job.softcap),
-            lut=Lut.TANH,
-            alu2=Alu.MUL,
-            c=imm(job.softcap),
-        )
-        s.builder.vec(scores, scores, cap, rows=m.bq, cols=m.bk, clips=clips)
-    s.builder.vec(scores, scores, _scale(s, tile, sub, slot), rows=m.bq, cols=m.bk, clips=clips)
+    _masked(s, tile, sub, slot)
     _round_up(s, sub)
     _column(
         s,
@@ -86,6 +77,22 @@ def softmax(s: AttentionState, tile: int, sub: int, slot: int) -> None:
         signals=[self_sem(Sem.P_FULL)],
         clips=(s.rows_left(sub), None, None),
     )
+
+
+def _masked(s: AttentionState, tile: int, sub: int, slot: int) -> None:
+    """S scaled, capped and masked in place; m takes the row maxima."""
+    job, m = s.job, s.map
+    scores, clips = s.scores(slot), (s.rows_left(sub), s.keys_left(tile), None)
+    if job.softcap is not None:
+        cap = Vec(
+            alu1=Alu.MUL,
+            b=imm(job.scale / job.softcap),
+            lut=Lut.TANH,
+            alu2=Alu.MUL,
+            c=imm(job.softcap),
+        )
+        s.builder.vec(scores, scores, cap, rows=m.bq, cols=m.bk, clips=clips)
+    s.builder.vec(scores, scores, _scale(s, tile, sub, slot), rows=m.bq, cols=m.bk, clips=clips)
 
 
 def finish(s: AttentionState) -> None:
