@@ -37,6 +37,10 @@ SCHEMA = "athena-report-document/1"
 JSON_FILE, MARKDOWN_FILE, HTML_FILE = "report.json", "report.md", "report.html"
 
 
+EXECUTIONS_LIMIT = 10**15
+PUE_LIMIT = 100.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Report:
     """The figures of one execution, the form's inference fields for a task, the energy annex.
@@ -112,8 +116,11 @@ def report(
     `description` says what the task is, as the form asks for it. `pue` (≥ 1) is the site's power
     usage effectiveness; without it the facility's line stays open.
     """
-    if executions < 1:
-        raise UsageError(f"{executions} executions", where="executions", hint="give 1 or more")
+    if not 1 <= executions <= EXECUTIONS_LIMIT:
+        few = "less than one execution" if executions < 1 else "too many executions"
+        raise UsageError(few, where="executions", hint="give 1 to 10^15")
+    if pue is not None and not 1.0 <= pue <= PUE_LIMIT:
+        raise UsageError(f"a PUE of {pue:g}", where="pue", hint="give 1.0 to 100")
     summary = _summary(run)
     said = description or f"{executions} x ({summary.workload.task})"
     phase = phase_of(summary, executions)

@@ -106,6 +106,10 @@ def tolerance(precision: str, layers: int, snr_limit_db: float | None = None) ->
             hint=f"one of {', '.join(PRECISIONS)}",
         )
     if snr_limit_db is not None:
+        if not math.isfinite(snr_limit_db):
+            raise UsageError(
+                f"a limit of {snr_limit_db} dB", where="snr limit", hint="give a finite number"
+            )
         return Tolerance(snr_db=snr_limit_db)
     if precision == "fp32":
         return Tolerance(share_of_range=FP32_SHARE_OF_RANGE, top1=1.0)

@@ -237,3 +237,15 @@ def test_arrays_come_back_as_written(tmp_path):
     for name, array in arrays.items():
         np.testing.assert_array_equal(back[name], array)
         assert back[name].dtype == array.dtype
+
+
+@pytest.mark.parametrize("pue", [0.99, float("inf"), float("nan"), 1e9])
+def test_a_pue_is_1_to_100(run, pue):
+    with pytest.raises(UsageError, match="PUE"):
+        athena.report(run, pue=pue)
+
+
+@pytest.mark.parametrize("executions", [0, -1, 10**400])
+def test_executions_have_bounds(run, executions):
+    with pytest.raises(UsageError, match="execution"):
+        athena.report(run, executions=executions)

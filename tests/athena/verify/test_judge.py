@@ -129,3 +129,9 @@ def test_shape_missing_and_unknown():
     with pytest.raises(UsageError, match="fp64"):
         tolerance("fp64", 1)
     assert not verify({}, {}, Comparison(precision="bf16")).passed
+
+
+@pytest.mark.parametrize("limit", [math.nan, math.inf, -math.inf])
+def test_a_limit_is_a_finite_number(limit):
+    with pytest.raises(UsageError, match="a limit of"):
+        tolerance("bf16", 2, limit)
