@@ -6,7 +6,8 @@ Raises: InputError where an output was not computed, UsageError for an unknown p
 Rules (docs/numerics.md): fp32 within 1e-4 of the output's range and all best elements equal;
 bf16, fp16 SNR of 35 dB for models up to 4 layers and 30 dB beyond, and each row within 6 dB of
 that (a row whose centred RMS is below 1e-3 of the output's: error within 1e-2 of the range);
-int8 and smaller: reported without a limit, unless the caller has one from labelled data; integers
+int8 and smaller: reported without a limit on noise, unless the caller has one from labelled data
+(an output of another scale than the reference fails all the same); integers
 and booleans exact; NaN and infinities in the same places.
 """
 
@@ -32,6 +33,9 @@ ROW_MARGIN_DB = 6.0
 FLAT_ROW_SHARE = 1e-3
 FLAT_ROW_ERROR = 1e-2
 HALF = ("bf16", "fp16")
+GAIN_LIMITS = (0.5, 2.0)
+GAIN_ELEMENTS = 8
+"""Rounding is noise about the reference and leaves its scale; a wrong scale factor does not."""
 UNLIMITED = ("int8", "fp8", "int4", "mx9", "mx6", "mx4")
 PRECISIONS = ("fp32", *HALF, *UNLIMITED)
 
@@ -176,6 +180,7 @@ def _check(
         for text in (
             _special_reason(metrics),
             _limit_reason(metrics, limit),
+            _gain_reason(reference, actual, limit),
             rows.reason(),
             _top_reason(top1, limit),
         )
@@ -251,6 +256,23 @@ def _limit_reason(metrics: Metrics, limit: Tolerance) -> str:
     if metrics.snr_db == -math.inf and share <= FLAT_ROW_ERROR:
         return ""  # a constant output has no signal: judged as a flat row is
     return f"SNR {metrics.snr_db:.1f} dB, below {limit.snr_db:g} dB"
+
+
+def _gain_reason(reference: Array, actual: Array, limit: Tolerance) -> str:
+    """Where no limit on noise applies: whether the output is the reference times something else."""
+    if limit.snr_db is not None or limit.share_of_range is not None:
+        return ""
+    ref, act = to_float(reference).ravel(), to_float(actual).ravel()
+    finite = np.isfinite(ref) & np.isfinite(act)
+    ref, act = ref[finite], act[finite]
+    centred = ref - ref.mean() if ref.size else ref
+    power = float(centred @ centred)
+    if ref.size < GAIN_ELEMENTS or power <= (FLAT_ROW_SHARE**2) * float(ref @ ref):
+        return ""
+    gain = float(centred @ act) / power
+    if GAIN_LIMITS[0] <= gain <= GAIN_LIMITS[1]:
+        return ""
+    return f"the output is {gain:.3g} x the reference: no rounding does that"
 
 
 def _top_reason(top1: float | None, limit: Tolerance) -> str:

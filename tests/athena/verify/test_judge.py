@@ -135,3 +135,26 @@ def test_shape_missing_and_unknown():
 def test_a_limit_is_a_finite_number(limit):
     with pytest.raises(UsageError, match="a limit of"):
         tolerance("bf16", 2, limit)
+
+
+@pytest.mark.parametrize(
+    ("act", "passed"),
+    [
+        (noisy(3), True),
+        (REF * 1.9, True),
+        (REF * 4, False),
+        (REF / 4, False),
+        (-REF, False),
+        (REF * 0, False),
+        (NOISE, False),
+    ],
+)
+def test_without_a_limit_on_noise_a_wrong_scale_still_fails(act, passed):
+    row = judge(REF, act, "int8").rows[0]
+    assert row.passed is passed
+    assert ("x the reference" in row.reason) is not passed
+
+
+def test_a_constant_reference_has_no_scale():
+    ref = np.full((4, 8), 3.0)
+    assert judge(ref, ref + 1e-3, "int8").passed
