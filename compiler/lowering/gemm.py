@@ -129,6 +129,9 @@ def prepare_gemm(step: PlanStep, plan: Plan, chip: Chip) -> GemmJob:
     mapping = plan.mappings.get(shape) or choose_gemm(shape, chip)
     plan.mappings[shape] = mapping
     weights = _weights(step, plan, step.ins[1], attrs.trans_b, mapping)
+    if mapping.cluster and not mapping.cuts_strips(shape, chip.core.fifo_words):
+        beyond = mapping.spare_strips(shape) * weights.strip_stride
+        plan.tail_bytes = max(plan.tail_bytes, beyond)
     return GemmJob(
         step=step,
         shape=shape,

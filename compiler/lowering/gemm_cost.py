@@ -64,6 +64,24 @@ class GemmMap:
     cycles: float = 0.0
     bound: str = ""
 
+    def cuts_strips(self, shape: GemmShape, fifo_words: int) -> bool:
+        """Whether multicasts leave out strips beyond N: a word for each column of cores instead of
+        one, if the loop then still fits the FIFO. Otherwise they read on into what lies behind.
+        """
+        if self.cluster is None or not self.ragged(shape):
+            return False
+        if self.row_blocks == self.col_blocks == 1:
+            return True
+        return 2 * len(self.panels) * (1 + self.strips * self.cluster[1]) < fifo_words
+
+    def ragged(self, shape: GemmShape) -> bool:
+        """Whether some core has strips beyond N."""
+        return self.spare_strips(shape) > 0
+
+    def spare_strips(self, shape: GemmShape) -> int:
+        """Strips of the whole grid that lie beyond N."""
+        return self.grid[1] * self.col_blocks * self.strips - ceil_div(shape.n, self.sn)
+
     @property
     def kp(self) -> int:
         """Depth of the deepest panel."""

@@ -11,7 +11,6 @@ its credit.
 from __future__ import annotations
 
 from athena.isa.builder import Operand, Wait
-from athena.isa.cycles import ceil_div
 from athena.isa.fields import S_CLUSTER, Seg, Sig, signal
 from compiler.lowering.emitter import ClusterSem, Sem
 from compiler.lowering.gemm_load import Chunk, a_part_bytes, b_part_bytes
@@ -84,13 +83,13 @@ def share_b(g: GemmState, part: Part) -> None:
     start += (sum(m.panels[: part.panel]) + part.at) * w.panel_stride
     target = Operand(Seg.L2, g.l2_slot("b", part.slot) + part.at * m.sn * size, 0, w.dt)
     across = m.cluster[1] if m.cluster else 1
-    ragged = ceil_div(g.job.shape.n, m.sn) != m.grid[1] * own
+    cut = m.cuts_strips(g.job.shape, g.emitter.chip.core.fifo_words)
     credit = Wait(g.credit("b", part.slot), _receivers(g, g.emitter.chip.mesh.rows))
-    for first, last, core in _parts(across, ragged=ragged):
+    for first, last, core in _parts(across, ragged=cut):
         g.builder.mcast(
             Operand(buffer.segment, start + core * own * w.strip_stride, 0, w.dt, B_OFFSET),
             target.at(core * b_part_bytes(g)),
-            blocks=1 if ragged else across,
+            blocks=1 if cut else across,
             rows=1,
             row_bytes=part.depth * m.sn * size,
             block_strides=(own * w.strip_stride, b_part_bytes(g)),
@@ -98,7 +97,7 @@ def share_b(g: GemmState, part: Part) -> None:
             waits=[credit] if part.at == 0 and first else (),
             signals=[signal(Sig.CORES_MASK, Sem.STAGE_B_FULL, B_SHARERS)] if last else (),
             # one block, or none beyond the last strip
-            clips=(g.strips_left(strip + core * own) if ragged else None, None, None),
+            clips=(g.strips_left(strip + core * own) if cut else None, None, None),
         )
 
 

@@ -28,6 +28,8 @@ def allocate(plan: Plan, chip: Chip, placement: Placement) -> tuple[int, ...]:
         if buffer.segment is not Seg.ACT:
             buffer.offset = sizes[buffer.segment]
             sizes[buffer.segment] += ceil_div(buffer.nbytes, ALIGN_BYTES) * ALIGN_BYTES
+    for segment in (Seg.PARAM, Seg.WEIGHT):
+        sizes[segment] += plan.tail_bytes if sizes[segment] else 0
     sizes[Seg.ACT] = _share(_units(plan, placement))
     sizes = [ceil_div(size, PAGE_BYTES) * PAGE_BYTES for size in sizes]
     if sum(sizes) > chip.hbm.bytes:

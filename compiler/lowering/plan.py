@@ -64,6 +64,7 @@ class Plan:
     const_data: dict[int, NDArray[Any]] = field(default_factory=dict)
     host_steps: list[PlanStep] = field(default_factory=list)  # in order of their calls
     mappings: dict[Hashable, Any] = field(default_factory=dict)  # of ops met before, by shape
+    tail_bytes: int = 0  # that a word may read beyond the last constant
     _packed: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def buffer(self, segment: Seg, nbytes: int, name: str, value: str = "") -> int:
