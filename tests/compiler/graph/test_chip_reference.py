@@ -98,7 +98,9 @@ def test_attention_rounds_probabilities_to_bf16_but_not_their_sum():
     q, k, v = (floats(1, 1, 4, 8, seed=i).astype(BF16) for i in range(3))
     got = run("Attention", [q, k, v], (1, 1, 4, 8), c.AttentionAttrs(scale=1.0), DType.BF16)
     s = q[0, 0].astype(np.float32) @ k[0, 0].astype(np.float32).T
-    p = np.exp(s - s.max(-1, keepdims=True))
+    step = np.float32(2 * np.log(2.0))  # the row maximum is rounded up to a multiple of it
+    top = np.ceil(s.max(-1, keepdims=True) * np.float32(1 / (2 * np.log(2.0)))) * step
+    p = np.exp(s - top)
     wanted = (p.astype(BF16).astype(np.float32) @ v[0, 0].astype(np.float32)) / p.sum(
         -1, keepdims=True
     )
