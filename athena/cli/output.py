@@ -18,6 +18,7 @@ from athena.errors import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+NAME_WIDTH = 24
 PLAIN_WIDTH = 130  # columns where there is no terminal
 PATIENCE_S = 2.0
 
@@ -41,11 +42,14 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     from rich.table import Table
     from rich.text import Text
 
+    cells = [[printable(cell, 300) for cell in row] for row in rows]
     made = Table(title=Text(printable(title, 200)), title_justify="left")
-    for column in columns:
-        made.add_column(Text(column), overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(printable(cell, 300)) for cell in row))
+    for number, column in enumerate(columns):
+        # short names stay whole, so that they can be copied from a narrow terminal
+        short = number == 0 and all(len(row[0]) <= NAME_WIDTH for row in cells)
+        made.add_column(Text(column), overflow="fold", no_wrap=short)
+    for row in cells:
+        made.add_row(*map(Text, row))
     console().print(made)
 
 
