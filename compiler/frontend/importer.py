@@ -44,6 +44,7 @@ class Importer:
         self._folder = Folder(fold_limit)
         self._nodes: list[Node] = []
         self._node_names: set[str] = set()
+        self._name_counts: dict[str, int] = {}
 
     def run(
         self,
@@ -162,10 +163,11 @@ class Importer:
             self._folder.note(draft.outputs)
 
     def _append(self, draft: Draft, attrs: Any, proto: Any) -> None:
-        name, count = draft.name, 0
+        name, count = draft.name, self._name_counts.get(draft.name, 0)
         while name in self._node_names:
             count += 1
             name = f"{draft.name}.{count}"
+        self._name_counts[draft.name] = count
         self._node_names.add(name)
         node = Node(
             name=name,

@@ -370,3 +370,14 @@ def test_a_bool_input_kind_is_kept(tmp_path):
     ids = helper.make_node("Identity", ["x"], ["y"])
     graph = load_model(write(tmp_path, model([ids], [port("x", 2, kind=INT64)], ["y"])), dims={})
     assert graph.value("y").dtype is DType.I64
+
+
+def test_nodes_of_one_name_are_numbered_past_the_names_that_are_taken(tmp_path):
+    names = ["", "", "Neg.1", "", "Neg"]
+    ends = ["x", "a", "b", "c", "d", "y"]
+    nodes = [
+        helper.make_node("Neg", [start], [end], name=name)
+        for name, start, end in zip(names, ends, ends[1:], strict=False)
+    ]
+    graph = load_model(write(tmp_path, model(nodes, [port("x", 4)], ["y"])), dims={})
+    assert [node.name for node in graph.nodes] == ["Neg", "Neg.1", "Neg.1.1", "Neg.2", "Neg.3"]
