@@ -91,12 +91,20 @@ def read_regular(path: str | Path, *, limit_bytes: int, error: type[AthenaError]
     return data
 
 
-def check_output(path: str | Path) -> None:
+def check_output(path: str | Path, *inputs: str | Path | None) -> None:
     """Refuse an output path that cannot be written, before the long work.
 
-    Raises: OutputError when the parent is missing, no folder or not writable, or the path is a
-    folder.
+    Raises: OutputError when the parent is missing, no folder or not writable, the path is a
+    folder, or it is the same file as one of `inputs`.
     """
+    for source in inputs:
+        with contextlib.suppress(OSError, ValueError):
+            if source is not None and os.path.samefile(path, source):
+                raise OutputError(
+                    "the output would replace an input of the command",
+                    where=printable(path),
+                    hint="choose another name",
+                )
     try:
         if "\0" in str(path):
             raise ValueError("the path holds a null character")

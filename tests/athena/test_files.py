@@ -164,3 +164,14 @@ def test_a_special_file_is_never_replaced(tmp_path):
             write_file(target, b"x")
     assert stat.S_ISFIFO(pipe.lstat().st_mode) and link.is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
+
+
+def test_an_output_never_replaces_an_input(tmp_path):
+    """Under its own name, a link's or a longer way round."""
+    model, link = tmp_path / "m.onnx", tmp_path / "link"
+    model.write_bytes(b"model")
+    link.symlink_to(model)
+    for target in (model, link, tmp_path / "." / "m.onnx"):
+        with pytest.raises(OutputError, match="would replace an input"):
+            check_output(target, None, tmp_path / "absent", model)
+    check_output(tmp_path / "new", model)

@@ -41,7 +41,7 @@ def compile_model(
     from athena.files import check_output
 
     if out is not None:
-        check_output(out)
+        check_output(out, model, calibrate, chip)
     from athena import api
 
     with output.step(f"compile {model.name}"):

@@ -35,7 +35,7 @@ def run(
     """Execute a model or program on inputs from an .npz file."""
     from athena.files import check_output
 
-    check_output(out)
+    check_output(out, source, inputs, calibrate, chip)
     from athena import api
 
     arrays = api.read_npz(inputs)

@@ -85,7 +85,7 @@ def view(
     """Write one page with tables, roofline, units and energy of a run."""
     from athena.files import check_output, write_file
 
-    check_output(out)
+    check_output(out, run / "run.json", run / "nodes.csv", run / "trace.perfetto.json")
     from athena.report import read_run, report_page
 
     write_file(out, report_page(read_run(run).summary).encode())
