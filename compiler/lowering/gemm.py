@@ -66,17 +66,61 @@ class GemmJob:
     a_zero: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Flat:
+    """A multiply as [rows, k] × [k, n], once per batch index: views without leading axes."""
+
+    k: int
+    n: int
+    a: View
+    out: View
+    operands: tuple[View, ...]
+    outers: tuple[tuple[int, ...], ...]
+
+
 def prepare_gemm(step: PlanStep, plan: Plan, chip: Chip) -> GemmJob:
     """Normalise the shapes, choose the mapping, pack constant weights into strips."""
     attrs = step.attrs
     if not isinstance(attrs, GemmAttrs) or step.ins[0] is None or step.ins[1] is None:
         raise TypeError(step.op)
     bias, operands, chain = _epilogue(step, plan, attrs)
+    flat = _flatten(step, attrs, operands)
+    integer = attrs.quant is not None or flat.a.dt in _INTEGERS
+    words = vec_words(
+        chain,
+        integer=integer and not attrs.quant,
+        operand_integer=tuple(v.dt in _INTEGERS for v in flat.operands),
+        out_integer=step.out.dt in _INTEGERS,
+    )
+    shape = _shape(step, flat, temps_needed(words), integer=integer)
+    mapping = plan.mappings.get(shape) or choose_gemm(shape, chip)
+    plan.mappings[shape] = mapping
+    weights = _weights(step, plan, step.ins[1], mapping, trans=attrs.trans_b)
+    if mapping.cluster and not mapping.cuts_strips(shape, chip.core.fifo_words):
+        beyond = mapping.spare_strips(shape) * weights.strip_stride
+        plan.tail_bytes = max(plan.tail_bytes, beyond)
+    return GemmJob(
+        step=step,
+        shape=shape,
+        mapping=mapping,
+        a=flat.a,
+        weights=weights,
+        bias=bias,
+        operands=flat.operands,
+        out=flat.out,
+        outers=flat.outers,
+        words=words,
+        acc_dt=Dt.I32 if integer else Dt.F32,
+        a_zero=attrs.quant.a_zero_point if attrs.quant else 0,
+    )
+
+
+def _flatten(step: PlanStep, attrs: GemmAttrs, operands: tuple[View, ...]) -> _Flat:
+    """Merge leading axes into rows where every operand allows it; the others become the batch."""
     a, b = step.ins[0], step.ins[1]
-    if attrs.trans_b:
-        n, k = b.shape[-2:]
-    else:
-        k, n = b.shape[-2:]
+    if a is None or b is None:
+        raise TypeError(step.op)
+    n, k = b.shape[-2:] if attrs.trans_b else b.shape[:-3:-1]
     m = a.shape[-2] if len(a.shape) > 1 else 1
     if len(a.shape) == 1:
         a = replace(a, shape=(1, *a.shape), strides=(0, *a.strides))
@@ -89,63 +133,49 @@ def prepare_gemm(step: PlanStep, plan: Plan, chip: Chip) -> GemmJob:
         (*lead, m),
         (a.strides[:-1], (*b.strides[:-2], 0), out.strides[:-1], *(v.strides[:-1] for v in full)),
     )
-    rows = axes[-1] if merged[1][-1] == 0 else 1
     if merged[1][-1] != 0:  # every row has its own B: a batch of single rows
         axes, merged = (*axes, 1), tuple((*s, 0) for s in merged)
-    outers = _outers(axes[:-1], tuple(s[:-1] for s in merged))
-    a2 = replace(a, shape=(rows, k), strides=(merged[0][-1], a.strides[-1]))
-    out2 = replace(out, shape=(rows, n), strides=(merged[2][-1], out.strides[-1]))
-    full2 = tuple(
-        replace(v, shape=(rows, n), strides=(s[-1], v.strides[-1]))
-        for v, s in zip(full, merged[3:], strict=True)
-    )
-    kinds = tuple(kind_of(v, (rows, n)) for v in full2)
-    integer = attrs.quant is not None or a.dt in _INTEGERS
-    words = vec_words(
-        chain,
-        integer=integer and not attrs.quant,
-        operand_integer=tuple(v.dt in _INTEGERS for v in full2),
-        out_integer=step.out.dt in _INTEGERS,
-    )
-    shape = GemmShape(
-        m=rows,
-        n=n,
+    rows = axes[-1]
+
+    def flat(view: View, width: int, strides: tuple[int, ...]) -> View:
+        return replace(view, shape=(rows, width), strides=(strides[-1], view.strides[-1]))
+
+    return _Flat(
         k=k,
-        a_bytes=a.esize,
-        b_bytes=b.esize,
-        out_bytes=out.esize,
-        operand_bytes=sum(
-            v.esize for v, kind in zip(full2, kinds, strict=True) if kind is Kind.FULL
-        ),
-        row_bytes=sum(
-            v.esize for v, kind in zip(full2, kinds, strict=True) if kind is not Kind.FULL
-        ),
-        temp_tiles=temps_needed(words),
-        rate="int8" if integer else ("fp32" if a.dt is Dt.F32 else "bf16"),
-        operands=len(full2),
-        batch=len(outers),
-        staging=step.consts[1] is not None and not attrs.trans_b,
+        n=n,
+        a=flat(a, k, merged[0]),
+        out=flat(out, n, merged[2]),
+        operands=tuple(flat(v, n, s) for v, s in zip(full, merged[3:], strict=True)),
+        outers=_outers(axes[:-1], tuple(s[:-1] for s in merged)),
     )
-    mapping = plan.mappings.get(shape) or choose_gemm(shape, chip)
-    plan.mappings[shape] = mapping
-    weights = _weights(step, plan, step.ins[1], attrs.trans_b, mapping)
-    if mapping.cluster and not mapping.cuts_strips(shape, chip.core.fifo_words):
-        beyond = mapping.spare_strips(shape) * weights.strip_stride
-        plan.tail_bytes = max(plan.tail_bytes, beyond)
-    return GemmJob(
-        step=step,
-        shape=shape,
-        mapping=mapping,
-        a=a2,
-        weights=weights,
-        bias=bias,
-        operands=full2,
-        out=out2,
-        outers=outers,
-        words=words,
-        acc_dt=Dt.I32 if integer else Dt.F32,
-        a_zero=attrs.quant.a_zero_point if attrs.quant else 0,
+
+
+def _shape(step: PlanStep, flat: _Flat, temp_tiles: int, *, integer: bool) -> GemmShape:
+    weights = step.ins[1]
+    full = [v.esize for v in flat.operands if kind_of(v, flat.out.shape) is Kind.FULL]
+    return GemmShape(
+        m=flat.a.shape[0],
+        n=flat.n,
+        k=flat.k,
+        a_bytes=flat.a.esize,
+        b_bytes=weights.esize if weights is not None else 0,
+        out_bytes=flat.out.esize,
+        operand_bytes=sum(full),
+        row_bytes=sum(v.esize for v in flat.operands) - sum(full),
+        temp_tiles=temp_tiles,
+        rate="int8" if integer else ("fp32" if flat.a.dt is Dt.F32 else "bf16"),
+        operands=len(flat.operands),
+        batch=len(flat.outers),
+        staging=_packable(step),
     )
+
+
+def _packable(step: PlanStep) -> bool:
+    """Whether B is a constant [k, n] that may be stored in strips."""
+    b, attrs = step.ins[1], step.attrs
+    if b is None or not isinstance(attrs, GemmAttrs) or attrs.trans_b or step.consts[1] is None:
+        return False
+    return len(b.shape) == 2 and b.offset == 0 and b.contiguous
 
 
 def _lead(view: View, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -215,11 +245,10 @@ def constant(plan: Plan, name: str, data: np.ndarray) -> View:
     return View(buffer=number, dt=Dt.F32, shape=packed.shape, strides=(4,) * packed.ndim)
 
 
-def _weights(step: PlanStep, plan: Plan, b: View, trans: bool, mapping: GemmMap) -> Weights:  # noqa: FBT001
-    size = DT_BYTES[b.dt]
-    value = step.consts[1]
-    if not trans and value is not None and len(value.shape) == 2 and b.offset == 0 and b.contiguous:
+def _weights(step: PlanStep, plan: Plan, b: View, mapping: GemmMap, *, trans: bool) -> Weights:
+    if _packable(step):
         return _packed(step, plan, b, mapping)
+    size = DT_BYTES[b.dt]
     row = b.strides[-2]
     if b.strides[-1] != size and min(b.shape[-2:]) > 1:
         raise TypeError("B has no packed rows")
