@@ -16,6 +16,7 @@ from athena.isa.fields import CORE_SEMS, OP, P0, P1, WAIT0, WAIT1, Op
 from athena.isa.program import Program
 from athena.timing import layout as at
 from athena.timing.collect import collect
+from athena.timing.fast import fast_forward
 from athena.timing.result import Timeline
 from athena.timing.setup import State, build, queue_table
 
@@ -37,9 +38,13 @@ def simulate(
 
     The same input gives the same result, event for event. Row numbers of COPYX are data and not
     known here: its rows are counted, and their addresses taken as spread over the table. `exact`
-    False allows fast-forward of steady loops; `Timeline.exact` says whether any was taken (this
-    version takes none). `max_events` bounds the work.
+    False allows fast-forward of repeated sections (`athena.timing.fast`; not with `trace`);
+    `Timeline.exact` says whether any was taken. `max_events` bounds the work of one simulation.
     """
+    if not exact and not trace:
+        found = fast_forward(program, chip, lambda p: simulate(p, chip, max_events=max_events))
+        if found is not None:
+            return found
     from athena.timing.engine_kernel import run  # loads compiled code, only when it is needed
 
     state = build(program, chip, trace=trace)

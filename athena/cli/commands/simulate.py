@@ -33,7 +33,7 @@ def simulate(
         bool, typer.Option("--trace", help="Keep every word's times for Perfetto (needs -o).")
     ] = False,
     exact: Annotated[
-        bool, typer.Option("--exact/--fast", help="Fast may extrapolate steady loops (0.5 %).")
+        bool, typer.Option("--exact/--fast", help="Fast may extrapolate repeated layers (0.5 %).")
     ] = True,
     nodes: Annotated[int, typer.Option("--nodes", min=0, help="Nodes to list by time.")] = 10,
     as_json: options.AsJson = False,
