@@ -11,6 +11,7 @@ the group are the rows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from athena.chip import Chip
@@ -18,6 +19,7 @@ from athena.errors import CapacityError
 from athena.isa.cycles import ceil_div
 from athena.isa.fields import Dt
 from compiler.graph.chip_ops import AttentionAttrs
+from compiler.lowering.attention_cost import estimate
 from compiler.lowering.attention_emit import emit_attention
 from compiler.lowering.attention_job import AttentionJob, AttentionMap
 from compiler.lowering.plan import Plan, PlanStep
@@ -25,7 +27,6 @@ from compiler.lowering.views import View
 
 QUERY_ROWS_LIMIT = 256
 KEYS_LIMIT = 1024
-LONG_TILE_KEYS = 512
 
 __all__ = ["AttentionJob", "emit_attention", "prepare_attention"]
 
@@ -77,53 +78,53 @@ def _group(view: View, kv_heads: int, rep: int) -> View:
     return replace(view, shape=(b, kv_heads, rep, d), strides=(sb, sh * rep, sh, sd))
 
 
-def _tile(job: AttentionJob, chip: Chip) -> tuple[int, int]:
-    """Rows and keys of a tile: in half of L1 if that gives long tiles, so that the next op may
-    prefetch; else in all of it.
+def _map(job: AttentionJob, chip: Chip) -> AttentionMap:
+    """The candidate with the fewest estimated cycles; the first of equals.
+
+    Raises: CapacityError if not even the smallest tiles fit.
     """
-    keys = job.k.shape[2]
-    found = (0, 0)
-    for budget in (chip.core.l1_bytes // 2, chip.core.l1_bytes):
-        found = max(found, _largest(job, chip, budget), key=lambda tile: tile[0] * tile[1])
-        if found[1] >= min(keys, LONG_TILE_KEYS):
-            break
-    if not found[1]:
+    best = min(_candidates(job, chip), key=lambda m: round(m.cycles), default=None)
+    if best is None:
         raise CapacityError(
             f"attention of depth {job.q.shape[3]} does not fit L1 of {chip.core.l1_bytes} bytes",
             where=f"node '{job.step.name}'",
         )
-    return found
-
-
-def _largest(job: AttentionJob, chip: Chip, budget: int) -> tuple[int, int]:
-    rows, keys, region = job.q.shape[2], job.k.shape[2], chip.acc_region_bytes
-    best = (0, 0)
-    bq = min(rows, QUERY_ROWS_LIMIT, region // (job.v.shape[3] * 4))
-    while bq > 0:
-        bk = min(KEYS_LIMIT, region // (bq * 4))
-        if job.causal and job.slope and rows > bq:
-            bk = min(bk, max(bq // 2, 1))
-        bk = min(bk, keys)
-        while bk > 0 and job.l1_bytes(bq, bk, 1, chip) > budget:
-            bk //= 2
-        best = max(best, (bq, bk), key=lambda tile: tile[0] * tile[1])
-        if bk >= min(keys, chip.core.matrix.cols):
-            break
-        bq //= 2
     return best
 
 
-def _map(job: AttentionJob, chip: Chip) -> AttentionMap:
-    batch, heads, rows, _ = job.q.shape
+def _candidates(job: AttentionJob, chip: Chip) -> Iterator[AttentionMap]:
+    """Blocks of rows halved again and again, each with the longest tiles of keys that fit half of
+    L1 (so that the next op may prefetch) or all of it, as one or two sub-blocks.
+    """
+    rows, region = job.q.shape[2], chip.acc_region_bytes
+    bq = min(rows, QUERY_ROWS_LIMIT, region // (job.v.shape[3] * 4))
+    while bq > 0:
+        for budget in (chip.core.l1_bytes // 2, chip.core.l1_bytes):
+            # two sub-blocks share each tile of keys where the accumulators have room
+            for subs in (1, 2) if chip.core.acc_regions >= 4 and rows > bq else (1,):
+                bk = _longest(job, chip, bq, subs, budget)
+                if bk:
+                    plain = _spread(job, chip, bq, bk, subs)
+                    cycles, bound = estimate(job, chip, plain)
+                    yield replace(plain, cycles=cycles, bound=bound)
+        bq //= 2
+
+
+def _longest(job: AttentionJob, chip: Chip, bq: int, subs: int, budget: int) -> int:
+    """Keys of the longest tile that accumulators and `budget` bytes of L1 hold, 0 if none."""
     keys = job.k.shape[2]
-    bq, bk = _tile(job, chip)
-    # two sub-blocks share each tile of keys where rows are many and the accumulators have room
-    roomy = (
-        chip.core.acc_regions >= 4
-        and rows > bq
-        and job.l1_bytes(bq, bk, 2, chip) <= chip.core.l1_bytes
-    )
-    subs = 2 if roomy else 1
+    bk = min(KEYS_LIMIT, chip.acc_region_bytes // (bq * 4))
+    if job.causal and job.slope and job.q.shape[2] > bq:
+        bk = min(bk, max(bq // 2, 1))
+    bk = min(bk, keys)
+    while bk > 0 and job.l1_bytes(bq, bk, subs, chip) > budget:
+        bk //= 2
+    return bk
+
+
+def _spread(job: AttentionJob, chip: Chip, bq: int, bk: int, subs: int) -> AttentionMap:
+    """These tiles over the cores: heads first, then batch, then blocks of rows."""
+    batch, heads, rows, _ = job.q.shape
     groups = [
         d
         for d in range(1, min(heads, chip.cores) + 1)
@@ -140,7 +141,7 @@ def _map(job: AttentionJob, chip: Chip) -> AttentionMap:
         batch_groups=gb,
         row_groups=gq,
         row_blocks=ceil_div(blocks, gq),
-        tiles=ceil_div(keys, bk),
+        tiles=ceil_div(job.k.shape[2], bk),
         s_slots=2 if chip.core.acc_regions >= 3 else 1,
         subs=subs,
         p_dt=Dt.F32 if job.q.dt is Dt.F32 else Dt.BF16,

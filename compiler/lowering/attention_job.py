@@ -30,13 +30,17 @@ class AttentionMap:
     s_slots: int = 1
     subs: int = 1
     p_dt: Dt = Dt.BF16
+    cycles: float = 0.0
+    bound: str = ""
 
     def describe(self) -> str:
         """One line for `--explain`."""
         return (
             f"online softmax, {self.subs}x{self.bq} rows x {self.bk} keys a tile, "
             f"{self.tiles} key tiles, "
-            f"{self.batch_groups}x{self.head_groups}x{self.row_groups} cores (batch x heads x rows)"
+            f"{self.batch_groups}x{self.head_groups}x{self.row_groups} cores "
+            f"(batch x heads x rows), "
+            f"~{self.cycles:,.0f} cycles, bound by {self.bound}"
         )
 
 
