@@ -3,8 +3,9 @@
 In:  signals. Out: KeyboardInterrupt in the main thread; `seen`.   Raises: nothing.
 
 Libraries written in C turn an interruption during their import into other errors (numpy prints a
-trace and raises ImportError). So an interruption in the middle of numpy's import is sent again a
-moment later, and whatever is raised after an interruption counts as one.
+trace and raises ImportError), and one that falls into a callback from C (LLVM's, while it compiles)
+can only be printed and lost. So an interruption at such a moment is sent again a moment later, and
+whatever is raised after an interruption counts as one.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ class Interrupts:
     def __init__(self) -> None:
         self.seen = False
         self._before: object = None
+        self._unraisable = sys.unraisablehook
 
     def __enter__(self) -> Interrupts:
         main = threading.current_thread() is threading.main_thread()
         if main and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             self._before = signal.signal(signal.SIGINT, self._handle)
+            self._unraisable = sys.unraisablehook
+            sys.unraisablehook = self._lost
         return self
 
     def __exit__(
@@ -39,15 +43,27 @@ class Interrupts:
     ) -> None:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)  # type: ignore[arg-type]
+            sys.unraisablehook = self._unraisable
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.seen = True
         if _importing("numpy"):
-            again = threading.Timer(AGAIN_S, os.kill, (os.getpid(), number))
-            again.daemon = True
-            again.start()
+            _send_again(number)
             return
         raise KeyboardInterrupt
+
+    def _lost(self, report: sys.UnraisableHookArgs) -> None:
+        """An exception that nobody can catch: an interruption is sent again, others are printed."""
+        if issubclass(report.exc_type, KeyboardInterrupt):
+            _send_again(signal.SIGINT)
+            return
+        self._unraisable(report)
+
+
+def _send_again(number: int) -> None:
+    again = threading.Timer(AGAIN_S, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
 
 
 def _importing(name: str) -> bool:

@@ -184,3 +184,25 @@ def test_telemetry_is_off_before_anything_is_imported():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.endswith("1\n")
+
+
+def test_an_interruption_inside_a_callback_from_c_is_not_lost():
+    code = """
+import ctypes, os, signal, time
+from athena.cli.interrupt import Interrupts
+
+def inside():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.01)
+
+with Interrupts():
+    try:
+        ctypes.CFUNCTYPE(None)(inside)()
+        time.sleep(5)
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("interrupted\n", "", 0)
