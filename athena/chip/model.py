@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from athena.units import gbytes_per_s_to_bytes_per_cycle, gbytes_per_s_to_bytes_per_s
+
 
 def _no_bool(value: object) -> object:
     """YAML's yes, no, on and off are no numbers."""
@@ -215,7 +217,7 @@ class Chip(Part):
     @property
     def hbm_bytes_per_cycle(self) -> float:
         """Peak main-memory bytes a clock cycle."""
-        return self.hbm.bandwidth_gbytes_per_s * 1e9 / self.clock_hz
+        return gbytes_per_s_to_bytes_per_cycle(self.hbm.bandwidth_gbytes_per_s, self.clock_hz)
 
     def peak_flops(self, dtype: str) -> float:
         """Dense peak in FLOP/s (OP/s for int8) of all usable cores: 2 × rows × cols × rate × clock
@@ -227,4 +229,5 @@ class Chip(Part):
 
     def balance_flop_per_byte(self, dtype: str) -> float:
         """Arithmetic intensity at which compute and main memory take equal time."""
-        return self.peak_flops(dtype) / (self.hbm.bandwidth_gbytes_per_s * 1e9)
+        bytes_per_s = gbytes_per_s_to_bytes_per_s(self.hbm.bandwidth_gbytes_per_s)
+        return self.peak_flops(dtype) / bytes_per_s

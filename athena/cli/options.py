@@ -76,11 +76,6 @@ def _overrides(settings: list[str] | None) -> dict[str, Any]:
     return overrides
 
 
-def command_line(name: str, *parts: object) -> tuple[str, ...]:
-    """The canonical command line of a run: what was given, without places of output."""
-    return ("athena", name, *(str(part) for part in parts if part is not None))
-
-
 def executable(
     source: Path,
     chip: str | None,

@@ -16,6 +16,7 @@ from athena.chip.model import Chip
 from athena.isa.program import NodeInfo, Program
 from athena.report.summary import Bound, NodeRow, RooflinePeaks
 from athena.timing.result import NodeTime, Timeline
+from athena.units import gbytes_per_s_to_bytes_per_s
 
 VECTOR_STEPS = 4
 MATRIX_KINDS = ("matmul", "attention")
@@ -28,7 +29,7 @@ def peaks_of(chip: Chip, dtype: str) -> RooflinePeaks:
     return RooflinePeaks(
         matrix_flop_per_s=chip.peak_flops(dtype),
         vector_op_per_s=VECTOR_STEPS * lanes * chip.clock_hz,
-        memory_bytes_per_s=chip.hbm.bandwidth_gbytes_per_s * 1e9,
+        memory_bytes_per_s=gbytes_per_s_to_bytes_per_s(chip.hbm.bandwidth_gbytes_per_s),
         dtype=dtype,
     )
 
@@ -56,7 +57,7 @@ def whole_bound(program: Program, timeline: Timeline, chip: Chip) -> tuple[Bound
             for bound, seconds in _times(node, 0, program.precision, chip).items():
                 times[bound] += seconds
     moved = timeline.counts.hbm_read_bytes + timeline.counts.hbm_write_bytes
-    times[Bound.MEMORY] = moved / (chip.hbm.bandwidth_gbytes_per_s * 1e9)
+    times[Bound.MEMORY] = moved / gbytes_per_s_to_bytes_per_s(chip.hbm.bandwidth_gbytes_per_s)
     times[Bound.HOST] = timeline.host_s[1]
     return _largest(times)
 

@@ -17,6 +17,7 @@ from athena.isa.cycles import ceil_div
 from athena.isa.fields import WORD_BYTES
 from athena.isa.program import HostCall, Program
 from athena.timing import layout as at
+from athena.units import gbytes_per_s_to_bytes_per_s
 
 Array = NDArray[np.int64]
 EAST, WEST, SOUTH, NORTH = range(4)
@@ -186,13 +187,13 @@ def host_seconds(call: HostCall, chip: Chip) -> tuple[float, float, float]:
     arithmetic and host memory.
     """
     host = chip.host
-    link_s = call.bytes / (host.link_gbytes_per_s * 1e9)
+    link_s = call.bytes / gbytes_per_s_to_bytes_per_s(host.link_gbytes_per_s)
     low, central, high = (
         host.call_latency_us[i] * 1e-6
         + link_s
         + max(
             call.flops / (host.gflops[2 - i] * 1e9),
-            call.bytes / (host.memory_gbytes_per_s[2 - i] * 1e9),
+            call.bytes / gbytes_per_s_to_bytes_per_s(host.memory_gbytes_per_s[2 - i]),
         )
         for i in range(3)
     )

@@ -19,6 +19,7 @@ from typing import Any
 from athena.chip import Chip
 from athena.isa.program import Program
 from athena.timing.result import Timeline
+from athena.units import cycles_to_s
 
 STEP = 4  # repeats of one window
 LEAST_REPEATS = 24  # below this, three short simulations cost more than the whole
@@ -37,7 +38,7 @@ def fast_forward(
         return None
     first, second, third = (run(_shortened(program, longest, STEP * i)) for i in (1, 2, 3))
     before, last = second.cycles - first.cycles, third.cycles - second.cycles
-    window_s = last / chip.clock_hz
+    window_s = cycles_to_s(last, chip.clock_hz)
     if abs(last - before) > STEADY * last or window_s < REFRESHES * _refresh_s(chip):
         return None
     return _extended(first, third, program.sections[longest].repeat - 3 * STEP)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from athena.isa.fields import Queue
+from athena.units import cycles_to_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,4 +102,4 @@ class Timeline:
     @property
     def seconds(self) -> float:
         """Simulated time."""
-        return self.cycles / self.clock_hz
+        return cycles_to_s(self.cycles, self.clock_hz)

@@ -72,7 +72,6 @@ class Sem(IntEnum):
     STAGE_B_FULL = 10
     Q_FREE = 11
     V_FREE = 12
-    LOAD_DRAIN = 13
     # consumed by MATRIX
     A_FULL = 14
     B_FULL = 15

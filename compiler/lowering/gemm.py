@@ -25,9 +25,7 @@ from compiler.lowering.gemm_map import choose_gemm
 from compiler.lowering.plan import Plan, PlanStep
 from compiler.lowering.tiles import kind_of
 from compiler.lowering.vecchain import VecWord, vec_words
-from compiler.lowering.views import View, collapse
-
-_INTEGERS = (Dt.I32, Dt.I8, Dt.U8)
+from compiler.lowering.views import INTEGERS, View, collapse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +83,12 @@ def prepare_gemm(step: PlanStep, plan: Plan, chip: Chip) -> GemmJob:
         raise TypeError(step.op)
     bias, operands, chain = _epilogue(step, plan, attrs)
     flat = _flatten(step, attrs, operands)
-    integer = attrs.quant is not None or flat.a.dt in _INTEGERS
+    integer = attrs.quant is not None or flat.a.dt in INTEGERS
     words = vec_words(
         chain,
         integer=integer and not attrs.quant,
-        operand_integer=tuple(v.dt in _INTEGERS for v in flat.operands),
-        out_integer=step.out.dt in _INTEGERS,
+        operand_integer=tuple(v.dt in INTEGERS for v in flat.operands),
+        out_integer=step.out.dt in INTEGERS,
     )
     shape = _shape(step, flat, temps_needed(words), integer=integer)
     mapping = plan.mappings.get(shape) or choose_gemm(shape, chip)
@@ -218,7 +216,7 @@ def _epilogue(
         and step.ins[0] is not None
     ):
         data = _fp32_constants(plan, step)[bias.buffer]
-        if step.ins[0].dt not in _INTEGERS:
+        if step.ins[0].dt not in INTEGERS:
             return constant(plan, step.name + ".bias", data), tuple(operands), tuple(chain)
     if bias is not None:
         operands.append(bias)

@@ -32,9 +32,7 @@ from compiler.lowering.plan import PlanStep
 from compiler.lowering.rowwise import RowOp, Tools, joint
 from compiler.lowering.tiles import Script, column, column_operand
 from compiler.lowering.vecchain import VecWord, vec_words
-from compiler.lowering.views import View
-
-_INTEGERS = (Dt.I32, Dt.I8, Dt.U8)
+from compiler.lowering.views import INTEGERS, View
 
 
 def elementwise(step: PlanStep) -> RowOp:
@@ -45,9 +43,9 @@ def elementwise(step: PlanStep) -> RowOp:
     if not steps and step.to_bool:
         steps = (Step(fn=Fn.CAST, to=DType.BOOL),)
     views = tuple(v for v in step.ins if v is not None)
-    integer = tuple(v.dt in _INTEGERS for v in views)
+    integer = tuple(v.dt in INTEGERS for v in views)
     words = vec_words(
-        steps, integer=integer[0], operand_integer=integer, out_integer=step.out.dt in _INTEGERS
+        steps, integer=integer[0], operand_integer=integer, out_integer=step.out.dt in INTEGERS
     )
     wide = tuple(v.expand(step.out.shape) for v in views)
     shape, joined = joint(step.out.shape, (*wide, step.out), keep_cols=False)
@@ -195,7 +193,7 @@ def reduce(step: PlanStep) -> RowOp:
         raise TypeError(step.op)
     out = replace(step.out, shape=source.shape, strides=(*step.out.strides, 0))
     shape, joined = joint(source.shape, (source, out), keep_cols=True)
-    integer = source.dt in _INTEGERS
+    integer = source.dt in INTEGERS
 
     def script(tools: Tools, spot: Spot) -> Script:
         made = tools.script(spot)
@@ -207,9 +205,8 @@ def reduce(step: PlanStep) -> RowOp:
         )
         scale = 1.0 / shape[-1] if kind is ReduceKind.MEAN else 1.0
         target = tools.out.operand(spot.slot)
-        packed = replace(target, stride=target.stride)
         made.column(
-            to, packed, Vec(alu1=Alu.MUL, b=imm(scale)) if scale != 1.0 else Vec(integer=integer)
+            to, target, Vec(alu1=Alu.MUL, b=imm(scale)) if scale != 1.0 else Vec(integer=integer)
         )
         return made
 
@@ -271,51 +268,34 @@ def _rope_script(tools: Tools, spot: Spot, mode: Perm) -> Script:
 
 def quantize(step: PlanStep) -> RowOp:
     """To int8 or uint8: x · (1 / scale), nearest even, + zero point, saturated."""
-    if not isinstance(step.attrs, QuantizeAttrs) or step.ins[0] is None:
-        raise TypeError(step.op)
-    attrs = step.attrs
-    if len(attrs.scale) != 1:
-        raise UnsupportedOpError("activations are quantised per tensor only", where=step.name)
-    shape, joined = joint(step.out.shape, (step.ins[0], step.out), keep_cols=False)
-    inverse = float(np.float32(1.0) / np.float32(attrs.scale[0]))
-
-    def script(tools: Tools, spot: Spot) -> Script:
-        made = tools.script(spot)
-        made.vec(
-            tools.ins[0].operand(spot.slot),
-            tools.out.operand(spot.slot),
-            Vec(alu1=Alu.MUL, b=imm(inverse), zero=attrs.zero_point[0]),
-        )
-        return made
-
-    return RowOp(
-        shape=shape,
-        ins=joined[:1],
-        out=joined[1],
-        whole_rows=False,
-        temps=0,
-        columns=0,
-        script=script,
-    )
+    scale, zero = _per_tensor(step)
+    inverse = float(np.float32(1.0) / np.float32(scale))
+    return _one_word(step, Vec(alu1=Alu.MUL, b=imm(inverse), zero=zero))
 
 
 def dequantize(step: PlanStep) -> RowOp:
     """(x − zero point) · scale."""
-    if not isinstance(step.attrs, QuantizeAttrs) or step.ins[0] is None:
+    scale, zero = _per_tensor(step)
+    return _one_word(step, Vec(alu1=Alu.SUB, b=imm(float(zero)), alu2=Alu.MUL, c=imm(scale)))
+
+
+def _per_tensor(step: PlanStep) -> tuple[float, int]:
+    """The one scale and zero point of a quantisation."""
+    if not isinstance(step.attrs, QuantizeAttrs):
         raise TypeError(step.op)
-    attrs = step.attrs
-    if len(attrs.scale) != 1:
+    if len(step.attrs.scale) != 1:
         raise UnsupportedOpError("activations are quantised per tensor only", where=step.name)
+    return step.attrs.scale[0], step.attrs.zero_point[0]
+
+
+def _one_word(step: PlanStep, steps: Vec) -> RowOp:
+    """One VEC word from the operand's tile to the result's."""
+    if step.ins[0] is None:
+        raise TypeError(step.op)
     shape, joined = joint(step.out.shape, (step.ins[0], step.out), keep_cols=False)
 
     def script(tools: Tools, spot: Spot) -> Script:
         made = tools.script(spot)
-        steps = Vec(
-            alu1=Alu.SUB,
-            b=imm(float(attrs.zero_point[0])),
-            alu2=Alu.MUL,
-            c=imm(attrs.scale[0]),
-        )
         made.vec(tools.ins[0].operand(spot.slot), tools.out.operand(spot.slot), steps)
         return made
 

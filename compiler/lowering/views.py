@@ -31,6 +31,9 @@ STORAGE: dict[DType, Dt] = {
 }
 
 
+INTEGERS = (Dt.I32, Dt.I8, Dt.U8)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """`shape` in elements, `strides` in bytes (0 where broadcast, may be negative), `offset` in
