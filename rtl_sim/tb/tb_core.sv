@@ -170,9 +170,9 @@ module tb_core (
     if (sizes[0] != 0) got += $fread(imem, file, 0, sizes[0] * athena_pkg::FETCH_BEATS);
     for (int i = 0; i < int'(limits[0]); i++) u_memory.mem[i] = '0;
     if (sizes[1] != 0) got += $fread(u_memory.mem, file, 0, sizes[1]);
-    for (int i = 0; i < athena_pkg::L1_BYTES; i++) u_core.u_l1.mem[i] = '0;
-    if (sizes[2] != 0) got += $fread(u_core.u_l1.mem, file, 0, sizes[2]);
-    for (int i = 0; i < athena_pkg::ACC_BYTES; i++) u_core.u_acc.mem[i] = '0;
+    for (int i = 0; i < athena_pkg::L1_BYTES; i++) u_core.u_datapath.u_l1.mem[i] = '0;
+    if (sizes[2] != 0) got += $fread(u_core.u_datapath.u_l1.mem, file, 0, sizes[2]);
+    for (int i = 0; i < athena_pkg::ACC_BYTES; i++) u_core.u_datapath.u_acc.mem[i] = '0;
     $fclose(file);
     trace_file = $fopen($sformatf("%s/%0d.trace", dir, job_i), "w");
   endtask
@@ -185,8 +185,8 @@ module tb_core (
     file = $fopen($sformatf("%s/%0d.out", dir, job_i), "wb");
     for (int i = 0; i < int'(limits[0]); i++) $fwrite(file, "%c", u_memory.mem[i]);
     if (limits[1][0]) begin
-      for (int i = 0; i < athena_pkg::L1_BYTES; i++) $fwrite(file, "%c", u_core.u_l1.mem[i]);
-      for (int i = 0; i < athena_pkg::ACC_BYTES; i++) $fwrite(file, "%c", u_core.u_acc.mem[i]);
+      for (int i = 0; i < athena_pkg::L1_BYTES; i++) $fwrite(file, "%c", u_core.u_datapath.u_l1.mem[i]);
+      for (int i = 0; i < athena_pkg::ACC_BYTES; i++) $fwrite(file, "%c", u_core.u_datapath.u_acc.mem[i]);
     end
     $fclose(file);
   endtask

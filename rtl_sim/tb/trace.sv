@@ -40,8 +40,8 @@ module trace (
   end
 
   function automatic logic [7:0] byte_at(input logic [3:0] seg, input longint at);
-    if (seg == athena_pkg::SEG_L1) return tb_core.u_core.u_l1.mem[$clog2(athena_pkg::L1_BYTES)'(at%athena_pkg::L1_BYTES)];
-    if (seg == athena_pkg::SEG_ACC) return tb_core.u_core.u_acc.mem[$clog2(athena_pkg::ACC_BYTES)'(at%athena_pkg::ACC_BYTES)];
+    if (seg == athena_pkg::SEG_L1) return tb_core.u_core.u_datapath.u_l1.mem[$clog2(athena_pkg::L1_BYTES)'(at%athena_pkg::L1_BYTES)];
+    if (seg == athena_pkg::SEG_ACC) return tb_core.u_core.u_datapath.u_acc.mem[$clog2(athena_pkg::ACC_BYTES)'(at%athena_pkg::ACC_BYTES)];
     return tb_core.u_memory.mem[$clog2(athena_pkg::MEMORY_BYTES)'(at%athena_pkg::MEMORY_BYTES)];
   endfunction
 
