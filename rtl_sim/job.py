@@ -6,8 +6,9 @@ Raises: InputError for missing or misshapen tensors, CapacityError for programs 
 bench's memories.
 
 Layout of `.in` (big endian, as $fread fills arrays): four sizes (instruction words, memory image,
-L1 image, cycle limit), end of mapped memory, flags, runs of each queue, 16 scalars, 32 semaphores,
-run descriptors queue by queue, words, memory, L1.
+L1 image, cycle limit), end of mapped memory, flags, settings of main memory
+(`rtl_sim.memory.Setting`), runs of each queue, 16 scalars, 32 semaphores, run descriptors queue by
+queue, words, memory, L1.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from athena.isa.fields import (
     Queue,
 )
 from athena.isa.program import Program, Section, Tensor
+from rtl_sim import memory
 from rtl_sim.package import MEMORY_BYTES, PROGRAM_WORDS, RUNS_MAX, Fault
 
 PAGE_BYTES = 4096
@@ -57,12 +59,18 @@ class Outcome(StrEnum):
 class RtlJob:
     """A program, its inputs by tensor name, and (for tests of single words) images of L1 and memory
     segments.
+
+    `stress_seed` other than 0 makes memory take and answer beats at random; beats that start in the
+    `error_bytes` at physical address `error_at` are answered with an error.
     """
 
     program: Program
     inputs: Mapping[str, NDArray[np.generic]] | None = None
     segments: Mapping[int, Bytes] | None = None
     l1: Bytes | None = None
+    stress_seed: int = 0
+    error_at: int = 0
+    error_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -105,13 +113,13 @@ def _view(image: Bytes, tensor: Tensor) -> NDArray[np.generic]:
     return np.ndarray(tensor.shape, _DTYPES[tensor.dtype], flat.data, strides=tensor.strides)
 
 
-def _memory(job: RtlJob, bases: tuple[int, ...]) -> Bytes:
+def _image(job: RtlJob, bases: tuple[int, ...]) -> Bytes:
     program = job.program
-    memory = np.zeros(bases[-1], np.uint8)
+    whole = np.zeros(bases[-1], np.uint8)
     images: dict[int, Bytes] = {int(seg): image for seg, image in program.constants.items()}
     images.update(job.segments or {})
     for segment, image in images.items():
-        memory[bases[segment] : bases[segment] + len(image)] = image
+        whole[bases[segment] : bases[segment] + len(image)] = image
     given = job.inputs or {}
     for tensor in program.tensors:
         if tensor.role != "input" or (job.inputs is None and job.segments is not None):
@@ -124,8 +132,8 @@ def _memory(job: RtlJob, bases: tuple[int, ...]) -> Bytes:
                 f"input '{tensor.name}' has shape {value.shape}, the program has {tensor.shape}",
                 where=program.name,
             )
-        _view(memory[bases[tensor.segment] :], tensor)[...] = value.astype(_DTYPES[tensor.dtype])
-    return memory
+        _view(whole[bases[tensor.segment] :], tensor)[...] = value.astype(_DTYPES[tensor.dtype])
+    return whole
 
 
 def _descriptor(base: int, seg: list[int], areg: list[int]) -> bytes:
@@ -188,12 +196,13 @@ def encode(job: RtlJob, chip: Chip, cycle_limit: int) -> bytes:
     runs = _runs(program, bases, [int(start) for start in starts])
     words = np.concatenate([stream.words for stream in program.streams])
     _check(job, len(words), bases[-1], runs)
-    memory = _memory(job, bases)
+    image = _image(job, bases)
     l1 = np.zeros(0, np.uint8) if job.l1 is None else job.l1
     sems = np.zeros(CORE_SEMS, np.uint8)
     for sem, value in program.core_sems.items():
         sems[sem] = value
-    head = [len(words), len(memory), len(l1), cycle_limit, bases[-1], FLAG_DUMP_LOCAL]
+    head = [len(words), len(image), len(l1), cycle_limit, bases[-1], FLAG_DUMP_LOCAL]
+    head += memory.settings(chip, job.stress_seed, job.error_at, job.error_bytes)
     head += [len(runs[queue]) for queue in CORE_QUEUES]
     fetch = chip.core.fetch_bytes_per_cycle
     raw = np.frombuffer(words.tobytes(), np.uint8).reshape(-1, fetch)[:, ::-1]
@@ -201,7 +210,7 @@ def encode(job: RtlJob, chip: Chip, cycle_limit: int) -> bytes:
         [np.array(head, ">u4").tobytes(), _scalars(program).astype(">i4").tobytes()]
         + [sems.tobytes()]
         + [b"".join(runs[queue]) for queue in CORE_QUEUES]
-        + [raw.tobytes(), memory.tobytes(), l1.tobytes()]
+        + [raw.tobytes(), image.tobytes(), l1.tobytes()]
     )
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from athena.chip.model import Chip, MemoryKind
+from athena.chip.model import Chip
 from athena.errors import ChipError
 from athena.isa import cycles, fields
+from rtl_sim import memory
 
 COUNT_BITS = 20  # counts of unit words; a larger one is a range fault
 BOUND_BITS = 50  # sums of an areg, a launch scalar and an immediate
@@ -30,6 +31,7 @@ class Fault(IntEnum):
     SEMAPHORE = 3  # a counter above its limit, or taken by two queues at once
     LOOP = 4  # nested too deep, body longer than the FIFO or the loop around it, END inside
     INDEX = 5  # a row number of COPYX outside its table
+    MEMORY = 6  # main memory answered with an error
 
 
 _ENUMS = (
@@ -44,6 +46,7 @@ _ENUMS = (
     (fields.Kind, 8),
     (fields.Acc, 2),
     (Fault, 3),
+    (memory.Setting, 5),
 )
 
 _TYPES = """
@@ -133,8 +136,7 @@ def check_chip(chip: Chip) -> None:
     beats = fields.WORD_BYTES / core.fetch_bytes_per_cycle
     rules = (
         (chip.cores == 1, "mesh", "the RTL is one core"),
-        (chip.hbm.kind == MemoryKind.FIXED, "hbm.kind", "the RTL has fixed-latency memory"),
-        (chip.hbm.latency_cycles >= 1, "hbm.latency_cycles", "at least 1"),
+        *memory.rules(chip),
         (core.fetch_latency_cycles >= 2, "core.fetch_latency_cycles", "at least 2"),
         (chip.noc.signal_cycles >= 1, "noc.signal_cycles", "at least 1"),
         (beats.is_integer(), "core.fetch_bytes_per_cycle", "must divide a word"),
@@ -203,7 +205,9 @@ def _sizes(chip: Chip) -> dict[str, int]:
         "FETCH_BEATS": fields.WORD_BYTES // core.fetch_bytes_per_cycle,
         "FETCH_LATENCY": core.fetch_latency_cycles,
         "SIGNAL_CYCLES": chip.noc.signal_cycles,
-        "MEMORY_LATENCY": chip.hbm.latency_cycles,
+        "MEMORY_SETTINGS": len(memory.Setting),
+        "MEMORY_QUEUE": memory.QUEUE_BEATS,
+        "STRESS_CYCLES": memory.STRESS_CYCLES,
     }
 
 

@@ -9,6 +9,8 @@ free, in t + n.
 
 from __future__ import annotations
 
+import math
+
 
 def ceil_div(a: int, b: int) -> int:
     """Smallest integer not below a / b, for a ≥ 0, b > 0."""
@@ -39,6 +41,11 @@ def matmul_cycles(  # noqa: PLR0913 - every figure of the closed form
 def copy_beats(blocks: int, rows: int, row_bytes: int, bus_bytes: int) -> int:
     """Beats of a strided copy: every row starts a new beat."""
     return blocks * rows * ceil_div(row_bytes, bus_bytes)
+
+
+def beat_interval(bus_bytes: int, bytes_per_cycle: float) -> int:
+    """Cycles that fixed-latency memory of `bytes_per_cycle` takes for one beat of a bus."""
+    return max(1, math.ceil(bus_bytes / bytes_per_cycle - 1e-9))
 
 
 def tree_levels(lanes: int) -> int:

@@ -28,20 +28,29 @@ module core #(
     input  logic               [Queues-1:0]                          fetch_valid_i,
     input  logic               [Queues-1:0]                          fetch_epoch_i,
     input  logic               [Queues-1:0][athena_pkg::FETCH_BYTES*8-1:0] fetch_data_i,
-    // Main memory.
+    // Main memory. A beat is taken in a cycle with valid and ready and stays as it is until then; first: of a row, left: bytes of
+    // the row from this beat on. Answers come in order and are always taken: one a load beat, at least the last beat's of a store.
     output logic                                                     load_valid_o,
+    input  logic                                                     load_ready_i,
     output logic               [AddrBits-1:0]                        load_addr_o,
+    output logic                                                     load_first_o,
+    output logic               [athena_pkg::COUNT_BITS-1:0]          load_left_o,
     output logic               [LoadTag-1:0]                         load_tag_o,
     input  logic                                                     load_valid_i,
     input  logic               [LoadBus*8-1:0]                       load_data_i,
     input  logic               [LoadTag-1:0]                         load_tag_i,
+    input  logic                                                     load_error_i,
     output logic                                                     store_valid_o,
+    input  logic                                                     store_ready_i,
     output logic               [AddrBits-1:0]                        store_addr_o,
     output logic               [StoreBus*8-1:0]                      store_data_o,
     output logic               [$clog2(StoreBus+1)-1:0]              store_bytes_o,
+    output logic                                                     store_first_o,
+    output logic               [athena_pkg::COUNT_BITS-1:0]          store_left_o,
     output logic               [StoreTag-1:0]                        store_tag_o,
     input  logic                                                     store_valid_i,
     input  logic               [StoreTag-1:0]                        store_tag_i,
+    input  logic                                                     store_error_i,
     // State.
     output logic                                                     done_o,         // all queues ended, nothing in flight
     output logic                                                     quiet_o,        // nothing in flight, issued or being fetched
@@ -169,6 +178,9 @@ module core #(
   // Words in flight.
   logic [1:0] dma_free, dma_ready, bad_index, bad_row;
   logic [1:0][athena_pkg::PC_BITS-1:0] dma_pc;  // of the word whose beats are under way
+  logic [1:0][Slots-1:0][athena_pkg::PC_BITS-1:0] slot_pc;
+  logic [1:0] dma_error;
+  logic [1:0][SlotBits-1:0] dma_error_slot;
   logic [1:0][Slots-1:0] dma_done;
   logic [1:0][Slots-1:0][1:0][15:0] dma_signals;
   logic [1:0] unit_done, unit_free;
@@ -230,19 +242,29 @@ module core #(
       .unit_done_o(unit_done),
       .bad_index_o(bad_index),
       .bad_row_o(bad_row),
+      .dma_error_o(dma_error),
+      .dma_error_slot_o(dma_error_slot),
       .load_valid_o,
+      .load_ready_i,
       .load_addr_o,
+      .load_first_o,
+      .load_left_o,
       .load_tag_o,
       .load_valid_i,
       .load_data_i,
       .load_tag_i,
+      .load_error_i,
       .store_valid_o,
+      .store_ready_i,
       .store_addr_o,
       .store_data_o,
       .store_bytes_o,
+      .store_first_o,
+      .store_left_o,
       .store_tag_o,
       .store_valid_i,
-      .store_tag_i
+      .store_tag_i,
+      .store_error_i
   );
 
   // Faults stop all queues at once; the first queue in tie order is named.
@@ -255,6 +277,11 @@ module core #(
     end else if (!halted) begin
       if (sem_fault) fault_o <= athena_pkg::FAULT_SEMAPHORE;
       for (int q = 1; q >= 0; q--) begin
+        if (dma_error[q]) begin
+          fault_o <= athena_pkg::FAULT_MEMORY;
+          fault_queue_o <= 2'(q);
+          fault_pc_o <= slot_pc[q][dma_error_slot[q]];
+        end
         if (bad_index[q] || bad_row[q]) begin
           fault_o <= bad_index[q] ? athena_pkg::FAULT_INDEX : athena_pkg::FAULT_RANGE;
           fault_queue_o <= 2'(q);
@@ -272,7 +299,14 @@ module core #(
     end
   end
 
-  always_ff @(posedge clk_i) for (int q = 0; q < 2; q++) if (start[q]) dma_pc[q] <= pc[q];
+  always_ff @(posedge clk_i) begin
+    for (int q = 0; q < 2; q++) begin
+      if (start[q]) begin
+        dma_pc[q] <= pc[q];
+        slot_pc[q][slot[q]] <= pc[q];
+      end
+    end
+  end
 
   assign quiet_o = unit_busy == '0 && issue == '0 && restart == '0 && control_done_o == '0 &&
       (~queue_busy | available) == '1;

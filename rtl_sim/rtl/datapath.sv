@@ -22,20 +22,30 @@ module datapath #(
     output logic [1:0]                                       unit_done_o,    // of MATRIX, VECTOR
     output logic [1:0]                                       bad_index_o,
     output logic [1:0]                                       bad_row_o,
+    output logic [1:0]                                       dma_error_o,
+    output logic [1:0][SlotBits-1:0]                         dma_error_slot_o,
     // Main memory.
     output logic                                             load_valid_o,
+    input  logic                                             load_ready_i,
     output logic [AddrBits-1:0]                              load_addr_o,
+    output logic                                             load_first_o,
+    output logic [athena_pkg::COUNT_BITS-1:0]                load_left_o,
     output logic [LoadTag-1:0]                               load_tag_o,
     input  logic                                             load_valid_i,
     input  logic [LoadBus*8-1:0]                             load_data_i,
     input  logic [LoadTag-1:0]                               load_tag_i,
+    input  logic                                             load_error_i,
     output logic                                             store_valid_o,
+    input  logic                                             store_ready_i,
     output logic [AddrBits-1:0]                              store_addr_o,
     output logic [StoreBus*8-1:0]                            store_data_o,
     output logic [$clog2(StoreBus+1)-1:0]                    store_bytes_o,
+    output logic                                             store_first_o,
+    output logic [athena_pkg::COUNT_BITS-1:0]                store_left_o,
     output logic [StoreTag-1:0]                              store_tag_o,
     input  logic                                             store_valid_i,
-    input  logic [StoreTag-1:0]                              store_tag_i
+    input  logic [StoreTag-1:0]                              store_tag_i,
+    input  logic                                             store_error_i
 );
   localparam int StoreQ = int'(athena_pkg::QUEUE_STORE);
   localparam int LoadQ = int'(athena_pkg::QUEUE_LOAD);
@@ -110,13 +120,19 @@ module datapath #(
       .read_o(l1_read[0]),
       .read_addr_o(l1_read_addr[0]),
       .read_data_i(l1_read_data[0][StoreBus*8-1:0]),
+      .error_o(dma_error_o[StoreQ]),
+      .error_slot_o(dma_error_slot_o[StoreQ]),
       .req_valid_o(store_valid_o),
+      .req_ready_i(store_ready_i),
       .req_addr_o(store_addr_o),
       .req_data_o(store_data_o),
       .req_bytes_o(store_bytes_o),
+      .req_first_o(store_first_o),
+      .req_left_o(store_left_o),
       .req_tag_o(store_tag_o),
       .rsp_valid_i(store_valid_i),
-      .rsp_tag_i(store_tag_i)
+      .rsp_tag_i(store_tag_i),
+      .rsp_error_i(store_error_i)
   );
 
   logic [1:0][LoadBus-1:0] load_write;
@@ -136,12 +152,18 @@ module datapath #(
       .slot_i(slot_i[LoadQ]),
       .ready_o(dma_ready_o[LoadQ]),
       .done_o(dma_done_o[LoadQ]),
+      .error_o(dma_error_o[LoadQ]),
+      .error_slot_o(dma_error_slot_o[LoadQ]),
       .req_valid_o(load_valid_o),
+      .req_ready_i(load_ready_i),
       .req_addr_o(load_addr_o),
+      .req_first_o(load_first_o),
+      .req_left_o(load_left_o),
       .req_tag_o(load_tag_o),
       .rsp_valid_i(load_valid_i),
       .rsp_data_i(load_data_i),
       .rsp_tag_i(load_tag_i),
+      .rsp_error_i(load_error_i),
       .write_o(load_write),
       .write_addr_o(load_write_addr),
       .write_data_o(load_write_data)

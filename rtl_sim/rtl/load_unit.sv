@@ -1,5 +1,5 @@
-// LOAD: COPY and COPYX ask memory for a beat a cycle and write what comes back into L1; FILL writes a pattern without asking.
-// What a beat is for travels with the request, so the unit keeps no list of them.
+// LOAD: COPY and COPYX ask memory for a beat a cycle, as it takes them, and write what comes back into L1; FILL writes a pattern
+// without asking. What a beat is for travels with the request, so the unit keeps no list of them.
 module load_unit #(
     localparam int Bus = athena_pkg::LOAD_BYTES,
     localparam int LenBits = $clog2(Bus + 1),
@@ -20,19 +20,25 @@ module load_unit #(
     input  logic [SlotBits-1:0]               slot_i,
     output logic                              ready_o,
     output logic [athena_pkg::DMA_SLOTS-1:0]  done_o,
+    output logic                              error_o,       // memory answered with an error, to the word of `error_slot_o`
+    output logic [SlotBits-1:0]               error_slot_o,
     output logic                              req_valid_o,
+    input  logic                              req_ready_i,
     output logic [athena_pkg::ADDR_BITS-1:0]  req_addr_o,
+    output logic                              req_first_o,
+    output logic [athena_pkg::COUNT_BITS-1:0] req_left_o,
     output logic [TagBits-1:0]                req_tag_o,
     input  logic                              rsp_valid_i,
     input  logic [Bus*8-1:0]                  rsp_data_i,
     input  logic [TagBits-1:0]                rsp_tag_i,
+    input  logic                              rsp_error_i,
     output logic [1:0][Bus-1:0]               write_o,       // 0: from memory, 1: FILL
     output logic [1:0][L1Bits-1:0]            write_addr_o,
     output logic [1:0][Bus*8-1:0]             write_data_o
 );
   localparam int CountBits = athena_pkg::COUNT_BITS;
 
-  logic indexed, fill, is_fill, valid, last, rsp_last;
+  logic indexed, fill, is_fill, valid, last, rsp_last, rsp_good;
   logic [31:0] pattern;
   logic [SlotBits-1:0] slot, rsp_slot;
   logic [LenBits-1:0] bytes, rsp_bytes;
@@ -69,8 +75,11 @@ module load_unit #(
       .bad_index_o,
       .bad_row_o,
       .valid_o(valid),
+      .take_i(fill || req_ready_i),
+      .first_o(req_first_o),
       .last_o(last),
       .ready_o,
+      .left_o(req_left_o),
       .bytes_o(bytes),
       .src_o(src),
       .dst_o(dst)
@@ -92,14 +101,17 @@ module load_unit #(
   assign req_addr_o = src;
   assign req_tag_o = {last, slot, bytes, dst[L1Bits-1:0]};
   assign {rsp_last, rsp_slot, rsp_bytes, rsp_addr} = rsp_tag_i;
+  assign rsp_good = rsp_valid_i && !rsp_error_i;
+  assign error_o = rsp_valid_i && rsp_error_i;
+  assign error_slot_o = rsp_slot;
 
-  assign write_o = {enables(valid && fill, bytes), enables(rsp_valid_i, rsp_bytes)};
+  assign write_o = {enables(valid && fill, bytes), enables(rsp_good, rsp_bytes)};
   assign write_addr_o = {dst[L1Bits-1:0], rsp_addr};
   assign write_data_o = {{(Bus / 4) {pattern}}, rsp_data_i};
 
   always_comb begin
     done_o = '0;
-    if (rsp_valid_i && rsp_last) done_o[rsp_slot] = 1'b1;
+    if (rsp_good && rsp_last) done_o[rsp_slot] = 1'b1;
     if (last && fill) done_o[slot] = 1'b1;
   end
 

@@ -1,6 +1,7 @@
-// Addresses of a strided copy, one beat of at most `BusBytes` bytes a cycle, from the cycle after `start_i` on. Every row starts
-// a new beat. Indexed (COPYX): the table's side of each row starts at base + index * pitch; one cycle before the row reads its
-// index and finds that address, and the row is refused if the index or the address is outside. `ready_o`: a new copy may start in this cycle (idle, or at the last beat).
+// Addresses of a strided copy, one beat of at most `BusBytes` bytes a cycle, from the cycle after `start_i` on; a beat stays
+// until `take_i`. Every row starts a new beat. Indexed (COPYX): the table's side of each row starts at base + index * pitch; one cycle
+// before the row reads its index and finds that address, and the row is refused if the index or the address is outside.
+// `ready_o`: a new copy may start in this cycle (idle, or the last beat is taken).
 module walker #(
     parameter int BusBytes = 16,
     parameter logic TableIsSource = 1'b1,
@@ -32,8 +33,11 @@ module walker #(
     output logic                  bad_index_o,
     output logic                  bad_row_o,
     output logic                  valid_o,
-    output logic                  last_o,
+    input  logic                  take_i,
+    output logic                  first_o,         // of its row
+    output logic                  last_o,          // of the copy
     output logic                  ready_o,
+    output logic [CountBits-1:0]  left_o,          // bytes of the row from this beat on
     output logic [LenBits-1:0]    bytes_o,
     output logic [AddrBits-1:0]   src_o,
     output logic [AddrBits-1:0]   dst_o
@@ -62,7 +66,9 @@ module walker #(
   assign row_end = bytes_left <= CountBits'(BusBytes);
   assign block_end = row_end && rows_left == CountBits'(1);
   assign last_o = valid_o && block_end && blocks_left == CountBits'(1);
-  assign ready_o = !busy || last_o;
+  assign first_o = bytes_left == row_bytes;
+  assign left_o = bytes_left;
+  assign ready_o = !busy || (last_o && take_i);
   assign bytes_o = row_end ? bytes_left[LenBits-1:0] : LenBits'(BusBytes);
   assign src_o = src;
   assign dst_o = dst;
@@ -94,7 +100,7 @@ module walker #(
       if (TableIsSource) src <= table_row[AddrBits-1:0];
       else dst <= table_row[AddrBits-1:0];
       if (bad_index_o || row_outside) busy <= 1'b0;
-    end else if (busy) begin
+    end else if (busy && take_i) begin
       if (!row_end) begin
         bytes_left <= bytes_left - CountBits'(BusBytes);
         src <= src + AddrBits'(BusBytes);

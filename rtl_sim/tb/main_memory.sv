@@ -1,60 +1,80 @@
-// Main memory of the test bench: a beat that is asked for or sent in cycle t is answered or written in cycle t + MEMORY_LATENCY.
+// Main memory of the test bench: its bytes, and what each port has asked for and not been answered. When beats are taken and
+// answered says `memory_fixed`; a beat's bytes are read or written in the cycle of its answer. `settings_i`: rtl_sim/memory.py.
 module main_memory #(
     parameter int LoadTag = 1,
     parameter int StoreTag = 1,
     localparam int LoadBus = athena_pkg::LOAD_BYTES,
     localparam int StoreBus = athena_pkg::STORE_BYTES,
     localparam int AddrBits = athena_pkg::ADDR_BITS,
-    localparam int LenBits = $clog2(StoreBus + 1),
-    localparam int Latency = athena_pkg::MEMORY_LATENCY
+    localparam int LenBits = $clog2(StoreBus + 1)
 ) (
-    input  logic                  clk_i,
-    input  logic                  rst_i,
-    input  logic                  load_valid_i,
-    input  logic [AddrBits-1:0]   load_addr_i,
-    input  logic [LoadTag-1:0]    load_tag_i,
-    output logic                  load_valid_o,
-    output logic [LoadBus*8-1:0]  load_data_o,
-    output logic [LoadTag-1:0]    load_tag_o,
-    input  logic                  store_valid_i,
-    input  logic [AddrBits-1:0]   store_addr_i,
-    input  logic [StoreBus*8-1:0] store_data_i,
-    input  logic [LenBits-1:0]    store_bytes_i,
-    input  logic [StoreTag-1:0]   store_tag_i,
-    output logic                  store_valid_o,
-    output logic [StoreTag-1:0]   store_tag_o
+    input  logic                                          clk_i,
+    input  logic                                          rst_i,
+    input  logic [athena_pkg::MEMORY_SETTINGS-1:0][31:0]  settings_i,
+    input  logic                                          load_valid_i,
+    output logic                                          load_ready_o,
+    input  logic [AddrBits-1:0]                           load_addr_i,
+    input  logic [LoadTag-1:0]                            load_tag_i,
+    output logic                                          load_valid_o,
+    output logic [LoadBus*8-1:0]                          load_data_o,
+    output logic [LoadTag-1:0]                            load_tag_o,
+    output logic                                          load_error_o,
+    input  logic                                          store_valid_i,
+    output logic                                          store_ready_o,
+    input  logic [AddrBits-1:0]                           store_addr_i,
+    input  logic [StoreBus*8-1:0]                         store_data_i,
+    input  logic [LenBits-1:0]                            store_bytes_i,
+    input  logic [StoreTag-1:0]                           store_tag_i,
+    output logic                                          store_valid_o,
+    output logic [StoreTag-1:0]                           store_tag_o,
+    output logic                                          store_error_o
 );
   localparam int Bytes = athena_pkg::MEMORY_BYTES;
   localparam int IndexBits = $clog2(Bytes);
+  localparam int Depth = athena_pkg::MEMORY_QUEUE;
+  localparam int PtrBits = $clog2(Depth);
 
   logic [7:0] mem[Bytes];
+
+  // Beats taken and not answered.
+  logic [AddrBits+LoadTag-1:0] loads[Depth];
+  logic [AddrBits+StoreBus*8+LenBits+StoreTag-1:0] stores[Depth];
+  logic [PtrBits-1:0] load_head, load_tail, store_head, store_tail;
+
   logic [AddrBits-1:0] load_addr, store_addr;
   logic [StoreBus*8-1:0] store_data;
   logic [LenBits-1:0] store_bytes;
 
-  latency_pipe #(
-      .Width(AddrBits + LoadTag),
-      .Stages(Latency)
-  ) u_load (
+  memory_fixed u_load (
       .clk_i,
       .rst_i,
+      .latency_i(int'(settings_i[athena_pkg::SETTING_LATENCY])),
+      .interval_i(int'(settings_i[athena_pkg::SETTING_LOAD_INTERVAL])),
+      .seed_i(settings_i[athena_pkg::SETTING_STRESS_SEED]),
       .valid_i(load_valid_i),
-      .d_i({load_addr_i, load_tag_i}),
-      .valid_o(load_valid_o),
-      .q_o({load_addr, load_tag_o})
+      .ready_o(load_ready_o),
+      .answer_o(load_valid_o)
   );
 
-  latency_pipe #(
-      .Width(AddrBits + StoreBus * 8 + LenBits + StoreTag),
-      .Stages(Latency)
-  ) u_store (
+  memory_fixed u_store (
       .clk_i,
       .rst_i,
+      .latency_i(int'(settings_i[athena_pkg::SETTING_LATENCY])),
+      .interval_i(int'(settings_i[athena_pkg::SETTING_STORE_INTERVAL])),
+      .seed_i({settings_i[athena_pkg::SETTING_STRESS_SEED][15:0], settings_i[athena_pkg::SETTING_STRESS_SEED][31:16]}),
       .valid_i(store_valid_i),
-      .d_i({store_addr_i, store_data_i, store_bytes_i, store_tag_i}),
-      .valid_o(store_valid_o),
-      .q_o({store_addr, store_data, store_bytes, store_tag_o})
+      .ready_o(store_ready_o),
+      .answer_o(store_valid_o)
   );
+
+  function automatic logic in_error(input logic [AddrBits-1:0] at);
+    in_error = at - AddrBits'(settings_i[athena_pkg::SETTING_ERROR_AT]) < AddrBits'(settings_i[athena_pkg::SETTING_ERROR_BYTES]);
+  endfunction
+
+  assign {load_addr, load_tag_o} = loads[load_head];
+  assign {store_addr, store_data, store_bytes, store_tag_o} = stores[store_head];
+  assign load_error_o = load_valid_o && in_error(load_addr);
+  assign store_error_o = store_valid_o && in_error(store_addr);
 
   always_comb begin
     load_data_o = '0;
@@ -65,12 +85,22 @@ module main_memory #(
 
   always_ff @(posedge clk_i) begin
     for (int i = 0; i < StoreBus; i++) begin
-      if (store_valid_o && LenBits'(i) < store_bytes) begin
+      if (store_valid_o && !store_error_o && LenBits'(i) < store_bytes) begin
         mem[store_addr[IndexBits-1:0]+IndexBits'(i)] <= store_data[8*i+:8];
       end
     end
+    if (rst_i) {load_head, load_tail, store_head, store_tail} <= '0;
+    else begin
+      if (load_valid_i && load_ready_o) begin
+        loads[load_tail] <= {load_addr_i, load_tag_i};
+        load_tail <= load_tail + 1'b1;
+      end
+      if (store_valid_i && store_ready_o) begin
+        stores[store_tail] <= {store_addr_i, store_data_i, store_bytes_i, store_tag_i};
+        store_tail <= store_tail + 1'b1;
+      end
+      if (load_valid_o) load_head <= load_head + 1'b1;
+      if (store_valid_o) store_head <= store_head + 1'b1;
+    end
   end
-
-  logic unused;
-  assign unused = ^{load_addr, store_addr};
 endmodule

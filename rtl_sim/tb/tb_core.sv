@@ -22,6 +22,7 @@ module tb_core (
   // What a job holds.
   logic [31:0] sizes[4];  // instruction words, bytes of memory image, bytes of L1 image, cycle limit
   logic [31:0] limits[2];  // end of mapped memory, flags (bit 0: dump L1 and ACC)
+  logic [31:0] settings[athena_pkg::MEMORY_SETTINGS];
   logic [31:0] runs[Queues];
   logic [31:0] scalars[athena_pkg::SCALARS];
   logic [7:0] sems[athena_pkg::SEMS];
@@ -35,7 +36,10 @@ module tb_core (
   logic [Queues-1:0] fetch_valid, fetch_epoch, fetched_valid, fetched_epoch;
   logic [Queues-1:0][31:0] fetch_beat, fetched_beat;
   logic [Queues-1:0][FetchBits-1:0] fetched_data;
-  logic load_valid, loaded_valid, store_valid, stored_valid;
+  logic [athena_pkg::MEMORY_SETTINGS-1:0][31:0] settings_packed;
+  logic load_valid, load_ready, load_first, loaded_valid, loaded_error;
+  logic store_valid, store_ready, store_first, stored_valid, stored_error;
+  logic [athena_pkg::COUNT_BITS-1:0] load_left, store_left;
   logic [athena_pkg::ADDR_BITS-1:0] load_addr, store_addr;
   logic [LoadTag-1:0] load_tag, loaded_tag;
   logic [athena_pkg::LOAD_BYTES*8-1:0] loaded_data;
@@ -70,18 +74,26 @@ module tb_core (
       .fetch_epoch_i(fetched_epoch),
       .fetch_data_i(fetched_data),
       .load_valid_o(load_valid),
+      .load_ready_i(load_ready),
       .load_addr_o(load_addr),
+      .load_first_o(load_first),
+      .load_left_o(load_left),
       .load_tag_o(load_tag),
       .load_valid_i(loaded_valid),
       .load_data_i(loaded_data),
       .load_tag_i(loaded_tag),
+      .load_error_i(loaded_error),
       .store_valid_o(store_valid),
+      .store_ready_i(store_ready),
       .store_addr_o(store_addr),
       .store_data_o(store_data),
       .store_bytes_o(store_bytes),
+      .store_first_o(store_first),
+      .store_left_o(store_left),
       .store_tag_o(store_tag),
       .store_valid_i(stored_valid),
       .store_tag_i(stored_tag),
+      .store_error_i(stored_error),
       .done_o(done),
       .quiet_o(quiet),
       .fault_o(fault),
@@ -98,19 +110,24 @@ module tb_core (
   ) u_memory (
       .clk_i,
       .rst_i,
+      .settings_i(settings_packed),
       .load_valid_i(load_valid),
+      .load_ready_o(load_ready),
       .load_addr_i(load_addr),
       .load_tag_i(load_tag),
       .load_valid_o(loaded_valid),
       .load_data_o(loaded_data),
       .load_tag_o(loaded_tag),
+      .load_error_o(loaded_error),
       .store_valid_i(store_valid),
+      .store_ready_o(store_ready),
       .store_addr_i(store_addr),
       .store_data_i(store_data),
       .store_bytes_i(store_bytes),
       .store_tag_i(store_tag),
       .store_valid_o(stored_valid),
-      .store_tag_o(stored_tag)
+      .store_tag_o(stored_tag),
+      .store_error_o(stored_error)
   );
 
   for (genvar q = 0; q < Queues; q++) begin : g_fetch
@@ -131,6 +148,7 @@ module tb_core (
   end
 
   always_comb begin
+    for (int i = 0; i < athena_pkg::MEMORY_SETTINGS; i++) settings_packed[i] = settings[i];
     for (int i = 0; i < athena_pkg::SCALARS; i++) scalars_packed[i] = scalars[i];
     for (int i = 0; i < athena_pkg::SEMS; i++) sems_packed[i] = sems[i];
   end
@@ -161,6 +179,7 @@ module tb_core (
     file = $fopen($sformatf("%s/%0d.in", dir, job_i), "rb");
     got = $fread(sizes, file);
     got += $fread(limits, file);
+    got += $fread(settings, file);
     got += $fread(runs, file);
     got += $fread(scalars, file);
     got += $fread(sems, file);
@@ -197,5 +216,5 @@ module tb_core (
   end
 
   logic unused;
-  assign unused = ^{fetched_beat, run_number, got};
+  assign unused = ^{fetched_beat, run_number, got, load_first, load_left, store_first, store_left};
 endmodule

@@ -229,6 +229,34 @@ def outcomes(rtl_tools, ci_chip):
     )
 
 
+def _slow_copies(queue):
+    """Two copies of 40 beats; the second one's 30th beat is at address 4096 + 29 × 16."""
+
+    def add(b):
+        for at in (0, 4096):
+            if queue is LOAD:
+                b.load(hbm(Seg.ACT, at), l1(0), rows=1, row_bytes=640)
+            else:
+                b.store(l1(0), hbm(Seg.ACT, at), rows=1, row_bytes=640)
+        b.sync()
+
+    return program(**{queue.name.lower(): add})
+
+
+@pytest.mark.parametrize("queue", [LOAD, STORE])
+@pytest.mark.parametrize("stress_seed", [0, 7])
+def test_an_error_of_memory_names_the_word(rtl_tools, ci_chip, queue, stress_seed):
+    """The first copy completes, the second never; the word behind it does not hide it."""
+    job = RtlJob(
+        program=_slow_copies(queue), stress_seed=stress_seed, error_at=4096 + 29 * 16, error_bytes=1
+    )
+    (result,) = run_jobs([job], ci_chip, cycle_limit=5000)
+    assert (result.outcome, result.fault) == (Outcome.FAULT, Fault.MEMORY)
+    assert (result.fault_queue, result.fault_pc) == (queue, 2)
+    mine = result.trace[result.trace[:, 0] == queue]
+    assert 1 in mine[:, 2] and 2 not in mine[:, 2]  # of the words that completed
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_fault(outcomes, name):
     result, (_, fault, queue, pc) = outcomes[name], CASES[name]
