@@ -29,7 +29,7 @@ module core #(
     input  logic               [Queues-1:0]                          fetch_epoch_i,
     input  logic               [Queues-1:0][athena_pkg::FETCH_BYTES*8-1:0] fetch_data_i,
     // Main memory. A beat is taken in a cycle with valid and ready and stays as it is until then; first: of a row, left: bytes of
-    // the row from this beat on. Answers come in order and are always taken: one a load beat, at least the last beat's of a store.
+    // the row from this beat on. Answers come in order and are always taken: one a load beat, at least the last beat's a store.
     output logic                                                     load_valid_o,
     input  logic                                                     load_ready_i,
     output logic               [AddrBits-1:0]                        load_addr_o,

@@ -1,7 +1,7 @@
 // Addresses of a strided copy, one beat of at most `BusBytes` bytes a cycle, from the cycle after `start_i` on; a beat stays
-// until `take_i`. Every row starts a new beat. Indexed (COPYX): the table's side of each row starts at base + index * pitch; one cycle
-// before the row reads its index and finds that address, and the row is refused if the index or the address is outside.
-// `ready_o`: a new copy may start in this cycle (idle, or the last beat is taken).
+// until `take_i`. Every row starts a new beat. Indexed (COPYX): the table's side of each row starts at base + index * pitch;
+// one cycle before the row reads its index and finds that address, and the row is refused if the index or the address is
+// outside. `ready_o`: a new copy may start in this cycle (idle, or the last beat is taken).
 module walker #(
     parameter int BusBytes = 16,
     parameter logic TableIsSource = 1'b1,
