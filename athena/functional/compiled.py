@@ -23,6 +23,7 @@ _SOURCES = (
     ("athena.functional", "interpreter_kernel.py"),
     ("athena.functional", "lut_kernel.py"),
     ("athena.functional", "matmul_kernel.py"),
+    ("athena.functional", "quantise_kernel.py"),
     ("athena.functional", "steps_kernel.py"),
     ("athena.functional", "trace_kernel.py"),
     ("athena.functional", "vec_kernel.py"),

@@ -53,6 +53,7 @@ from athena.functional.control_kernel import (
 )
 from athena.functional.copy_kernel import copy, copyx, fill, mcast
 from athena.functional.matmul_kernel import matmul
+from athena.functional.quantise_kernel import vmxq
 from athena.functional.trace_kernel import crc_of
 from athena.functional.vec_kernel import vec, vgather, vperm
 
@@ -110,7 +111,7 @@ def build(stamp: int):
                 row = words[state[START] + state[PC]]
                 op = row[0]
                 if state[PENDING] == 0:
-                    legal = 1 <= op <= 4 or 8 <= op <= 11 or op == 16 or 24 <= op <= 26 or op == 32
+                    legal = 1 <= op <= 4 or 8 <= op <= 11 or op == 16 or 24 <= op <= 27 or op == 32
                     if not legal or not allowed(op, info[Q_KIND]):
                         fault[6] = q
                         fail(fault, WRONG_QUEUE if legal else ILLEGAL_OP, -1, op, info[Q_KIND], 0)
@@ -154,6 +155,11 @@ def build(stamp: int):
                     work = vperm(row, info, state, base, scalar, mem, written, fault)
                 elif op == 26:
                     work = vgather(row, info, state, base, scalar, mem, written, fault)
+                elif op == 27:
+                    work = vmxq(
+                        row, info, state, base, scalar, mem, shape[S_EXACT], table,
+                        shape[S_BUFFERS], written, fault,
+                    )  # fmt: skip
                 elif op == 4:
                     work = seta(row, state, scalar, fault)
                 elif op == 3:

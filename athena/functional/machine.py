@@ -104,8 +104,9 @@ class Machine:
     def trace(self) -> Ints:
         """Of the last run with `trace=True`: [words, 4] queue, dynamic index, pc, CRC-32.
 
-        The CRC (zlib's) is over the bytes that the word wrote, rows in order: of VEC d, then e; of
-        MCAST one slice's; of a scatter in the order of its index; 0 where nothing was written.
+        The CRC (zlib's) is over the bytes that the word wrote, rows in order: of VEC and VMXQ d,
+        then e; of MCAST one slice's; of a scatter in the order of its index; 0 where nothing was
+        written.
         """
         return self._trace
 

@@ -21,6 +21,7 @@ from athena.isa.fields import (
     Lut,
     Op,
     Perm,
+    QuantMode,
     Red,
     Seg,
     Sig,
@@ -204,6 +205,7 @@ MODES = {
     Op.VEC: _flags("int", "mask", "red_keep"),
     Op.VPERM: _flags(codes=Perm),
     Op.VGATHER: _flags(codes=GatherMode),
+    Op.VMXQ: _flags(codes=QuantMode),
 }
 _PAIR = Form(_write_pair, read_pair)
 _SIGNAL = Form(write_signal, read_signal)

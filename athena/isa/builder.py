@@ -31,6 +31,7 @@ from athena.isa.fields import (
     GatherMode,
     Op,
     Perm,
+    QuantMode,
 )
 from athena.isa.operand import (
     Clip,
@@ -337,6 +338,30 @@ class StreamBuilder:
             clips=clips,
         )
         self._operands(word, a=a, b=index, d=d)
+
+    def vmxq(
+        self,
+        a: Operand,
+        d: Operand,
+        scales: Operand,
+        mode: QuantMode = QuantMode.ROW_INT8,
+        *,
+        rows: int,
+        cols: int,
+        waits: Sequence[Wait] = (),
+        signals: Sequence[int] = (),
+        clips: Clips = _NO_CLIPS,
+    ) -> None:
+        """VMXQ: quantise each row by its own largest value; the scales go to operand e."""
+        word = self._add(
+            Op.VMXQ,
+            mode=int(mode),
+            counts=(rows, cols, 0),
+            waits=waits,
+            signals=signals,
+            clips=clips,
+        )
+        self._operands(word, a=a, d=d, e=scales)
 
     def call(self, number: int, *, waits: Sequence[Wait] = (), signals: Sequence[int] = ()) -> None:
         """CALL a host node."""

@@ -35,7 +35,7 @@ from athena.isa.fields import (
     Op,
     Seg,
 )
-from athena.isa.footprint import SLOT_NAMES, A, B, D, Parts, footprints
+from athena.isa.footprint import SLOT_NAMES, A, B, D, E, Parts, footprints
 from athena.isa.program import Program
 from athena.isa.queues import Group
 from athena.isa.race_kernel import overlap
@@ -47,7 +47,7 @@ RECORDS = 1 << 16
 RECORDS_LIMIT = 1 << 22
 STEPS_LIMIT = 1 << 25
 _SLOTS = 5
-_OVERLAP = "source and destination overlap"
+_OVERLAPS = {"source and destination overlap": D, "source and scales overlap": E}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,8 +143,8 @@ def _check_exactly(
                 rows, parts, parts.base + parts.low(), parts.base + parts.high(), parts.base
             )
             for rule, bad in _rules(accesses, limits, chip):
-                if rule == _OVERLAP and bad.any():
-                    bad = _shares_bytes(accesses, bad)
+                if rule in _OVERLAPS and bad.any():
+                    bad = _shares_bytes(accesses, bad, _OVERLAPS[rule])
                 if bad.any():
                     entry = int(np.argmax(bad))
                     _refuse(words, accesses, entry, int(held[parts.word[entry], 0]), rule, unit)
@@ -176,13 +176,10 @@ def _rules(accesses: _Accesses, limits: Limits, chip: Chip) -> Iterator[tuple[st
     )
     yield "rows that are written overlap", written
     op = accesses.rows[parts.word, OP]
-    target = _of_slot(accesses, D)
-    yield (
-        _OVERLAP,
-        (parts.slot != D)
-        & np.isin(op, (Op.COPY, Op.VPERM, Op.VGATHER))
-        & _meets(accesses, target, parts.seg, 1),
-    )
+    ops = ((Op.COPY, Op.VPERM, Op.VGATHER, Op.VMXQ), (Op.VMXQ,))
+    for (text, slot), words in zip(_OVERLAPS.items(), ops, strict=True):
+        other = (parts.slot != D) & (parts.slot != slot) & np.isin(op, words)
+        yield text, other & _meets(accesses, _of_slot(accesses, slot), parts.seg, 1)
     first = (parts.slot == A) & (op == Op.MATMUL)
     yield (
         "A and B share an L1 bank",
@@ -190,11 +187,11 @@ def _rules(accesses: _Accesses, limits: Limits, chip: Chip) -> Iterator[tuple[st
     )
 
 
-def _shares_bytes(accesses: _Accesses, bad: Mask) -> Mask:
-    """Of operands whose byte range meets that of operand d, those that share a byte with it."""
+def _shares_bytes(accesses: _Accesses, bad: Mask, slot: int) -> Mask:
+    """Of operands whose byte range meets that of operand `slot`, those that share a byte."""
     parts = accesses.parts
     target = np.full(len(accesses.rows), -1, np.int64)
-    target[parts.word[parts.slot == D]] = np.flatnonzero(parts.slot == D)
+    target[parts.word[parts.slot == slot]] = np.flatnonzero(parts.slot == slot)
     shares = np.zeros(len(bad), bool)
     for entry in np.flatnonzero(bad).tolist():
         pair = [parts.block(i) for i in (entry, int(target[parts.word[entry]]))]

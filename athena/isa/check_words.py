@@ -50,6 +50,7 @@ from athena.isa.fields import (
     Lut,
     Op,
     Perm,
+    QuantMode,
     Queue,
     Red,
     Seg,
@@ -124,6 +125,7 @@ def check_words(words: Words, chip: Chip, host_calls: int) -> None:
     _check_matmul(words, chip)
     _check_vec(words)
     _check_moves(words)
+    _check_vmxq(words)
     call = words.of(Op.CALL)
     number = words.column(P0)
     words.refuse(call & ((number < 0) | (number >= host_calls)), "no such host call")
@@ -344,3 +346,14 @@ def _check_moves(words: Words) -> None:
     _memory(words, gather, SEG_A, Seg.L1)
     _memory(words, gather, SEG_B, Seg.L1)
     words.refuse(gather & (words.column(DT_B) != Dt.I32), "indices are int32")
+
+
+def _check_vmxq(words: Words) -> None:
+    used = words.of(Op.VMXQ)
+    words.refuse(used & (words.column(MODE) > max(QuantMode)), "no such mode")
+    source = np.isin(words.column(DT_A), (*FLOATS, Dt.I32))
+    words.refuse(used & ~source, "operand a is fp32, bf16, fp16 or int32")
+    words.refuse(used & (words.column(DT_D) != Dt.I8), "D is int8")
+    _local(words, used, 0)
+    _memory(words, used, SEG_D, Seg.L1)
+    _memory(words, used, SEG_E, Seg.L1)

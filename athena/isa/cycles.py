@@ -83,6 +83,18 @@ def vgather_cycles(rows: int, cols: int, lanes: int, startup: int) -> int:
     return startup + rows * (1 + ceil_div(cols, lanes))
 
 
+def vmxq_cycles(rows: int, cols: int, lanes: int, startup: int) -> int:
+    """Cycles of VMXQ: two passes over the block, one after the other.
+
+    The first is that of a reducing VEC and leaves the rows' scales; the second reads a row's scale
+    one cycle before the row, then quantises it.
+    """
+    if rows == 0 or cols == 0:
+        return 1
+    beats = ceil_div(cols, lanes)
+    return startup + rows * beats + tree_levels(lanes) + rows * (1 + beats) + startup
+
+
 # One cycle to start, 16 for two serial divisions (div, mod) of 32 bits at four bits a cycle, one to
 # multiply and add.
 SETA_CYCLES = 18

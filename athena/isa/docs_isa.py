@@ -28,6 +28,7 @@ from athena.isa.fields import (
     Kind,
     Lut,
     Perm,
+    QuantMode,
     Queue,
     Red,
     Seg,
@@ -37,7 +38,7 @@ from athena.isa.table import ROWS, WordRow
 
 PATH = Path("docs/isa.md")
 _ENUMS: tuple[type[IntEnum], ...] = (
-    Queue, Seg, Dt, Sig, Acc, Perm, GatherMode, Alu, Lut, Red, Kind,
+    Queue, Seg, Dt, Sig, Acc, Perm, GatherMode, QuantMode, Alu, Lut, Red, Kind,
 )  # fmt: skip
 _FIELDS = {
     "op": "operation code",

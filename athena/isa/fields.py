@@ -45,6 +45,7 @@ class Op(IntEnum):
     VEC = 24
     VPERM = 25
     VGATHER = 26
+    VMXQ = 27
     CALL = 32
 
 
@@ -206,6 +207,12 @@ class GatherMode(IntEnum):
 
     ROWS = 0
     ELEMENTS = 1
+
+
+class QuantMode(IntEnum):
+    """Modes of VMXQ: int8 with one scale a row, found from the row itself."""
+
+    ROW_INT8 = 0
 
 
 # mode bits

@@ -239,6 +239,15 @@ def _vgather(out: _Collector, index: Ints) -> None:
     out.add(i, D, write=True, rows=rows, row_bytes=cols * size, align=size)
 
 
+def _vmxq(out: _Collector, index: Ints) -> None:
+    i = _nonzero(out, index, 0, 1)
+    rows, cols = out.counts[i, 0], out.counts[i, 1]
+    size = out.size(i, A)
+    out.add(i, A, rows=rows, row_bytes=cols * size, align=size)
+    out.add(i, D, write=True, rows=rows, row_bytes=cols)
+    out.add(i, E, write=True, rows=rows, row_bytes=4, align=4)
+
+
 _BY_OP: dict[Op, Callable[[_Collector, Ints], None]] = {
     Op.COPY: _copy,
     Op.MCAST: _copy,
@@ -248,4 +257,5 @@ _BY_OP: dict[Op, Callable[[_Collector, Ints], None]] = {
     Op.VEC: _vec,
     Op.VPERM: _vperm,
     Op.VGATHER: _vgather,
+    Op.VMXQ: _vmxq,
 }

@@ -321,6 +321,38 @@ ROWS: tuple[WordRow, ...] = (
         rtl_reason="no indexed read port in the vector unit yet: it faults as illegal",
     ),
     WordRow(
+        op=Op.VMXQ,
+        queues=(Queue.VECTOR,),
+        fields={
+            "a": ("a", "[rows, cols] in L1 or ACC; fp32, bf16, fp16 or int32"),
+            "d": ("d", "[rows, cols] int8 in L1"),
+            "e": ("e", "[rows] fp32 scales in L1, stride = between elements"),
+            "n0": ("rows", "rows (clip 0)"),
+            "n1": ("cols", "columns (clip 1)"),
+        },
+        meaning=(
+            "mode 0: every row becomes int8 with a scale of its own. For each row r, with a "
+            "converted to fp32 as VEC does: m = max |a[r, :]| (NaN wins); e[r] = m * q with q = "
+            "0x3C010204, the fp32 nearest 1/127, but at least 2^-126 where m > 0; inv = RECIP(e[r])"
+            " by the tables, 0 where e[r] = 0; d[r, j] = a[r, j] * inv to the nearest integer, half"
+            " to even, NaN gives 0. Every product is one fp32 operation rounded to nearest even. "
+            "No d passes ±127, and |a - d * e| <= 0.50004 e for every row of finite numbers. A row "
+            "of zeros (of either sign) has e = +0 and d = 0. A row with a NaN has e = 0x7FC00000, "
+            "one with an infinity and no NaN has e = +infinity; both have d = 0, so that d * e is "
+            "NaN. The operands do not overlap."
+        ),
+        cycles=(
+            "startup + rows * ceil(cols / lanes) + tree levels, then startup + rows * (1 + "
+            "ceil(cols / lanes))"
+        ),
+        counts=(
+            "two alu operations and a conversion an element, an alu operation and a lut step a "
+            "row, bytes of a twice, of e written and read, of d"
+        ),
+        rtl=False,
+        rtl_reason="no quantising unit yet: it faults as illegal",
+    ),
+    WordRow(
         op=Op.CALL,
         queues=(Queue.HOST,),
         fields={"p0": ("call", "index into the program's host calls")},

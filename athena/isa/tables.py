@@ -48,6 +48,10 @@ SIN_LIMIT = 262144.0  # radians; at and above it SIN and COS give NaN
 EXP_LOW, EXP_HIGH = -105.0, 89.0  # arguments are clamped to this range: 0 below, infinity above
 ROUND_MAGIC = 12582912.0  # 1.5 * 2^23: adding and taking it away rounds to an integer, half to even
 CANONICAL_NAN_BITS = 0x7FC00000
+# VMXQ: a row's scale is its largest absolute value times QUANT_STEP, at least QUANT_LEAST (the
+# smallest normal number, so that the reciprocal is finite) unless the row is all 0.
+QUANT_STEP = float(np.float32(1.0 / 127.0))
+QUANT_LEAST = 2.0**-126
 
 
 def _head(value: float, bits: int) -> float:

@@ -11,7 +11,14 @@ Out: m[...], the demand of the word: port masks, service time, transfer, counts;
 
 from __future__ import annotations
 
-from athena.isa.cycles import ceil_div, matmul_cycles, vec_cycles, vgather_cycles, vperm_cycles
+from athena.isa.cycles import (
+    ceil_div,
+    matmul_cycles,
+    vec_cycles,
+    vgather_cycles,
+    vmxq_cycles,
+    vperm_cycles,
+)
 from athena.isa.fields import (
     DT_A,
     DT_B,
@@ -65,6 +72,7 @@ from athena.timing.codes import (
     VEC,
     VECTOR,
     VGATHER,
+    VMXQ,
     VPERM,
 )
 from athena.timing.copy_kernel import transfer
@@ -237,6 +245,28 @@ def _permute(m, w, i, p, rows, cols, limit):
     m[D_COUNTS + (N_L1W if w[i, SEG_D] == L1 else N_ACW)] += rows * cols * size
 
 
+@kernel("void(i8[::1],i8[:,::1],i8,i8,i8,i8)")
+def _quantise(m, w, i, p, rows, cols):
+    """VMXQ."""
+    size, elements = dt_bytes(w[i, DT_A]), rows * cols
+    span = (rows - 1) * w[i, STRIDE_A] + cols * size
+    touch(m, w[i, SEG_A], address(m, w, i, SEG_A, p), span, READ)
+    local_read(m, w[i, SEG_A], 2 * elements * size)
+    at, span = address(m, w, i, SEG_E, p), (rows - 1) * w[i, STRIDE_E] + 4
+    touch(m, w[i, SEG_E], at, span, WRITE)
+    touch(m, w[i, SEG_E], at, span, READ)
+    local_read(m, w[i, SEG_E], rows * 4)
+    span = (rows - 1) * w[i, STRIDE_D] + cols
+    touch(m, w[i, SEG_D], address(m, w, i, SEG_D, p), span, WRITE)
+    if w[i, SEG_D] != L1 or w[i, SEG_E] != L1:
+        m[D_FAULT] = FAULT_SEGMENT
+    m[D_COUNTS + N_L1W] += elements + rows * 4
+    m[D_COUNTS + N_ALU] = 2 * elements + rows
+    m[D_COUNTS + N_LUT] = rows
+    m[D_COUNTS + N_CAST] = elements
+    m[D_CYCLES] = vmxq_cycles(rows, cols, m[C_LANES], m[C_STARTUP])
+
+
 @kernel("void(i8[::1],i8[:,::1],i8,i8)")
 def plan(m, w, i, p):
     """Fill D_… for unit word i at the head of queue p (HOST words excepted)."""
@@ -251,13 +281,15 @@ def plan(m, w, i, p):
             m[D_ZERO] = 1
         else:
             _matmul(m, w, i, p, n0, n1, n2)
-    elif kind == VECTOR and (op in (VEC, VPERM, VGATHER)):
+    elif kind == VECTOR and (op in (VEC, VPERM, VGATHER, VMXQ)):
         if n0 == 0 or n1 == 0:
             m[D_ZERO] = 1
         elif float(n0) * n1 * m[C_STARTUP] > SIZE_LIMIT >> 4:
             m[D_FAULT] = FAULT_SIZE
         elif op == VEC:
             _vec(m, w, i, p, n0, n1)
+        elif op == VMXQ:
+            _quantise(m, w, i, p, n0, n1)
         else:
             _permute(m, w, i, p, n0, n1, n2)
     elif kind in (LOAD, STORE, CDMA_IN, CDMA_OUT):

@@ -76,6 +76,11 @@ def _vgather(b):
     b.vgather(table, index, target, GatherMode.ROWS, rows=2, cols=5, limit=4)
 
 
+def _vmxq(b):
+    source, target = l1(0, stride=64, dt=Dt.F32), l1(4096, stride=9, dt=Dt.I8)
+    b.vmxq(source, target, l1(8192, stride=8), rows=2, cols=9)
+
+
 def _call(b):
     b.call(0)
 
@@ -93,6 +98,7 @@ WORDS = {
     Op.VEC: (Queue.VECTOR, _vec),
     Op.VPERM: (Queue.VECTOR, _vperm),
     Op.VGATHER: (Queue.VECTOR, _vgather),
+    Op.VMXQ: (Queue.VECTOR, _vmxq),
     Op.CALL: (Queue.HOST, _call),
 }
 FREE = {Op.END, Op.SYNC, Op.LOOP, Op.SETA}  # no bytes and no operations, only themselves

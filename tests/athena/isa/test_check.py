@@ -72,6 +72,17 @@ def good_vec(builder, steps=None, **changes):
     builder.vec(fields.pop("a"), fields.pop("d"), steps or Vec(), **fields)
 
 
+def good_vmxq(builder, **changes):
+    fields = {
+        "a": l1(0, stride=16, dt=BF16),
+        "d": l1(1024, stride=9, dt=Dt.I8),
+        "scales": l1(2048, stride=8),
+        "rows": 4,
+        "cols": 8,
+    }
+    builder.vmxq(**(fields | changes))
+
+
 GOOD = [
     (Queue.LOAD, load_from(Seg.INPUT, 0)),
     (Queue.MATRIX, good_matmul),
@@ -82,6 +93,10 @@ GOOD = [
     (Queue.LOAD, lambda b: b.fill(l1(0), rows=1, row_bytes=3, value=0x01010101)),
     (Queue.VECTOR, lambda b: b.vperm(l1(0, stride=16, dt=BF16), l1(4096, stride=8, dt=BF16),
                                      Perm.TRANSPOSE, rows=4, cols=8)),
+    (Queue.VECTOR, good_vmxq),
+    (Queue.VECTOR, lambda b: good_vmxq(b, a=acc(0, stride=32, dt=Dt.I32))),
+    # The scales lie in the gaps between the rows of a.
+    (Queue.VECTOR, lambda b: good_vmxq(b, a=l1(0, stride=20, dt=BF16), scales=l1(16, stride=20))),
 ]  # fmt: skip
 
 
@@ -130,6 +145,17 @@ L, M, V, S = Queue.LOAD, Queue.MATRIX, Queue.VECTOR, Queue.STORE
                                  Perm.ROTATE_HALF, rows=8, cols=8), "source and destination"),
         bad(V, lambda b: b.vperm(l1(0, stride=8, dt=Dt.I8), l1(512, stride=8, dt=Dt.I8),
                                  Perm.ROTATE_HALF, rows=8, cols=8), "rotations are of floats"),
+        bad(V, lambda b: good_vmxq(b, mode=1), "no such mode"),
+        bad(V, lambda b: good_vmxq(b, a=l1(0, stride=8, dt=Dt.I8)), "a is fp32, bf16, fp16 or"),
+        bad(V, lambda b: good_vmxq(b, a=acc(0, stride=32, dt=BF16)), "accumulators hold fp32"),
+        bad(V, lambda b: good_vmxq(b, d=l1(1024, stride=8, dt=Dt.U8)), "D is int8"),
+        bad(V, lambda b: good_vmxq(b, d=acc(0, stride=32, dt=Dt.I8)), "d is not in L1"),
+        bad(V, lambda b: good_vmxq(b, scales=acc(0, stride=4)), "e is not in L1"),
+        bad(V, lambda b: good_vmxq(b, scales=l1(2050, stride=8)), "e, L1 bytes 2050 .* aligned"),
+        bad(V, lambda b: good_vmxq(b, scales=l1(2048)), "rows that are written overlap"),
+        bad(V, lambda b: good_vmxq(b, d=l1(8, stride=16, dt=Dt.I8)), "a, L1 .* and destination"),
+        bad(V, lambda b: good_vmxq(b, scales=l1(1032, stride=9 * 4)), "e, L1 .* and destination"),
+        bad(V, lambda b: good_vmxq(b, scales=l1(32, stride=16)), "a, L1 .* and scales"),
         bad(L, lambda b: b.fill(l1(0), rows=1, row_bytes=6, value=5), "multiple of the pattern"),
         bad(L, lambda b: b.fill(l1(0), rows=1 << 31, row_bytes=4), "2\\^31"),
         bad(L, lambda b: b.fill(l1(0), rows=1, row_bytes=4, clips=(Clip(1), None, None)),

@@ -34,6 +34,9 @@ def test_other_units():
     assert c.vec_cycles(0, 17, 16, 10, 1, 1) == 1
     assert c.vperm_cycles(3, 40, 16, 10) == 10 + 40
     assert c.vgather_cycles(3, 40, 16, 10) == 10 + 3 * 4
+    assert c.vmxq_cycles(3, 40, 16, 10) == (10 + 3 * 3 + 4) + (10 + 3 * (1 + 3))
+    assert c.vmxq_cycles(1, 1, 8, 5) == (5 + 1 + 3) + (5 + 2)
+    assert c.vmxq_cycles(0, 40, 16, 10) == c.vmxq_cycles(3, 0, 16, 10) == 1
     assert [c.tree_levels(n) for n in (1, 2, 3, 16, 17)] == [0, 1, 2, 4, 5]
 
 

@@ -118,6 +118,10 @@ CASES = [
      lambda b: b.vgather(l1(0, stride=12, dt=BF), l1(100, stride=16), l1(200, stride=8, dt=BF),
                          GatherMode.ELEMENTS, rows=3, cols=4, limit=6),
      {"ar": rows_of(0, 3, 12, 12), "br": rows_of(100, 3, 16, 16), "dw": rows_of(200, 3, 8, 8)}),
+    (Queue.VECTOR,
+     lambda b: b.vmxq(acc(0, stride=40), l1(7, stride=9, dt=Dt.I8), l1(100, stride=8), rows=3,
+                      cols=4),
+     {"ar": rows_of(0, 3, 40, 16), "dw": rows_of(7, 3, 9, 4), "ew": rows_of(100, 3, 8, 4)}),
 ]  # fmt: skip
 
 

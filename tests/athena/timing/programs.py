@@ -154,10 +154,10 @@ def side(draw):
 
 @st.composite
 def vector_word(draw, builder, kind):
-    """A random VEC, VPERM or VGATHER."""
+    """A random VEC, VPERM, VGATHER or VMXQ."""
     a = draw(local(Dt.F32, draw(st.sampled_from([l1, acc]))))
     d, rows, cols, used = draw(local(Dt.BF16)), draw(dims), draw(dims), draw(clips)
-    what = draw(st.sampled_from(["vec", "vec", "vperm", "vgather"]))
+    what = draw(st.sampled_from(["vec", "vec", "vperm", "vgather", "vmxq"]))
     if what == "vperm":
         mode = draw(st.sampled_from(list(Perm)))
         return lambda **kw: builder.vperm(a, d, mode, rows=rows, cols=cols, clips=used, **kw)
@@ -167,6 +167,9 @@ def vector_word(draw, builder, kind):
         return lambda **kw: builder.vgather(
             table, index, d, mode, rows=rows, cols=cols, limit=9, clips=used, **kw
         )
+    if what == "vmxq":
+        scales = draw(local(Dt.F32))
+        return lambda **kw: builder.vmxq(a, d, scales, rows=rows, cols=cols, clips=used, **kw)
     red = draw(st.sampled_from(list(Red)))
     steps = Vec(
         alu1=draw(st.sampled_from(list(Alu))),

@@ -170,6 +170,12 @@ class Demand:
             height, width = (cols, rows) if turned else (rows, cols)
             self.use("d", "write", lambda s: (height - 1) * s + width * size)
             self.beats = law.vperm_cycles(rows, cols, vector.lanes, vector.startup_cycles)
+        elif op is Op.VMXQ:
+            self.use("a", "read", block(size))
+            self.use("d", "write", block(1))
+            for side in ("read", "write"):
+                self.use("e", side, lambda s: (rows - 1) * s + 4)
+            self.beats = law.vmxq_cycles(rows, cols, vector.lanes, vector.startup_cycles)
         else:
             by_rows = int(self.word["mode"]) == 0
             height, width = (limit, cols) if by_rows else (rows, limit)

@@ -84,12 +84,25 @@ def of_vec(word, rows, cols):
     return count
 
 
+def of_vmxq(word, rows, cols):
+    """Both passes read a; the first writes the scales, which the second reads."""
+    count = Counter({space(word, "a") + "_read_bytes": 2 * rows * cols * size(word, 0)})
+    count["l1_read_bytes"] += 4 * rows
+    count["l1_write_bytes"] += 4 * rows + rows * cols
+    count["vector_ops"] += 2 * rows * cols + rows
+    count["lut_ops"] += rows
+    count["cast_ops"] += rows * cols
+    return count
+
+
 def of_vector(word, n):
     rows, cols, _ = n
     if rows == 0 or cols == 0:
         return Counter()
     if int(word["op"]) == Op.VEC:
         return of_vec(word, rows, cols)
+    if int(word["op"]) == Op.VMXQ:
+        return of_vmxq(word, rows, cols)
     volume = rows * cols * size(word, 0)
     count = Counter({space(word, "a") + "_read_bytes": volume})
     count[space(word, "d") + "_write_bytes"] += volume
