@@ -28,6 +28,7 @@ RTL = HERE / "rtl"
 TB = HERE / "tb"
 PACKAGE = "athena_pkg.sv"
 SIMULATOR = "athena_core_sim"
+TOPS = ("core", "axi_adapter")
 WARNINGS = ("-Wall", "-Wno-DECLFILENAME")
 # The wheel's makefile was configured without probing a compiler: without the first entry a design
 # large enough for a precompiled header does not build. The second makes the model itself fast; it
@@ -128,7 +129,7 @@ def _run(command: list[str], folder: Path, env: Mapping[str, str]) -> None:
 
 
 def lint(chip: Chip, env: Mapping[str, str]) -> None:
-    """`verilator --lint-only -Wall` over the core.
+    """`verilator --lint-only -Wall` over the core and over what joins it to an SoC.
 
     Raises: ToolError with the warnings.
     """
@@ -136,11 +137,12 @@ def lint(chip: Chip, env: Mapping[str, str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         package = write_package(chip, Path(name))
         sources = [str(package), *map(str, rtl_sources())]
-        _run(
-            ["verilator", "--lint-only", *WARNINGS, "--top-module", "core", *sources],
-            Path(name),
-            tools,
-        )
+        for top in TOPS:
+            _run(
+                ["verilator", "--lint-only", *WARNINGS, "--top-module", top, *sources],
+                Path(name),
+                tools,
+            )
 
 
 def simulator(chip: Chip, env: Mapping[str, str] | None = None) -> Path:

@@ -13,7 +13,7 @@ from enum import IntEnum
 from athena.chip.model import Chip
 from athena.errors import ChipError
 from athena.isa import cycles, fields
-from rtl_sim import memory
+from rtl_sim import memory, registers
 
 COUNT_BITS = 20  # counts of unit words; a larger one is a range fault
 BOUND_BITS = 50  # sums of an areg, a launch scalar and an immediate
@@ -47,6 +47,7 @@ _ENUMS = (
     (fields.Acc, 2),
     (Fault, 3),
     (memory.Setting, 5),
+    *registers.ENUMS,
 )
 
 _TYPES = """
@@ -208,6 +209,7 @@ def _sizes(chip: Chip) -> dict[str, int]:
         "MEMORY_SETTINGS": len(memory.Setting),
         "MEMORY_QUEUE": memory.QUEUE_BEATS,
         "STRESS_CYCLES": memory.STRESS_CYCLES,
+        **registers.SIZES,
     }
 
 

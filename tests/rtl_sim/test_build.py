@@ -48,17 +48,19 @@ YOSYS = """
 import sys
 from pyosys import libyosys
 design = libyosys.Design()
-read = f"read_verilog -sv {' '.join(sys.argv[1:])}"
-for step in (read, "hierarchy -check -top core", "proc", "check -assert"):
+top, *files = sys.argv[1:]
+read = f"read_verilog -sv {' '.join(files)}"
+for step in (read, f"hierarchy -check -top {top}", "proc", "check -assert"):
     libyosys.run_pass(step, design)
 """
 
 
-def test_yosys_reads_the_core(ci_chip, tmp_path):
+@pytest.mark.parametrize("top", build.TOPS)
+def test_yosys_reads_the_core(ci_chip, tmp_path, top):
     """Without warnings: it takes some constructs that it does not know for undeclared names."""
     pytest.importorskip("pyosys", reason="pip install pyosys")
     package = build.write_package(ci_chip, tmp_path)
-    command = [sys.executable, "-c", YOSYS, str(package), *map(str, build.rtl_sources())]
+    command = [sys.executable, "-c", YOSYS, top, str(package), *map(str, build.rtl_sources())]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Warning" not in done.stdout + done.stderr
