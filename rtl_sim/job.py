@@ -37,6 +37,7 @@ from athena.isa.fields import (
 )
 from athena.isa.program import Program, Section, Tensor
 from rtl_sim import memory
+from rtl_sim.counters import Counters, decode_counters
 from rtl_sim.package import MEMORY_BYTES, PROGRAM_WORDS, RUNS_MAX, Fault
 
 PAGE_BYTES = 4096
@@ -79,11 +80,13 @@ class RtlResult:
 
     `trace` is int64 [words, 7] (TRACE_COLUMNS): one row a word in order of issue, then queue.
     `cycles` is the last completion.
+    `counters` are the core's performance counters at that point.
     `segments` are the memory segments after the run, `l1` and `acc` the local memories.
     """
 
     outcome: Outcome
     cycles: int
+    counters: Counters
     trace: NDArray[np.int64]
     outputs: dict[str, NDArray[np.generic]]
     segments: dict[int, Bytes]
@@ -224,9 +227,8 @@ def _trace(path: Path) -> NDArray[np.int64]:
 def decode_result(job: RtlJob, chip: Chip, folder: Path, number: int) -> RtlResult:
     """Read what the simulator wrote for job `number`."""
     program, bases = job.program, segment_bases(job.program)
-    done, deadlock, fault, queue, pc, _ = map(
-        int, (folder / f"{number}.status").read_text().split()
-    )
+    status = [int(value) for value in (folder / f"{number}.status").read_text().split()]
+    done, deadlock, fault, queue, pc, _, *counters = status
     image = np.fromfile(folder / f"{number}.out", np.uint8)
     l1_end = bases[-1] + chip.core.l1_bytes
     outcome = Outcome.LIMIT
@@ -244,6 +246,7 @@ def decode_result(job: RtlJob, chip: Chip, folder: Path, number: int) -> RtlResu
     return RtlResult(
         outcome=outcome,
         cycles=int(trace[:, 4].max(initial=0)),
+        counters=decode_counters(counters),
         trace=trace,
         outputs={
             t.name: _view(segments[t.segment], t).copy()

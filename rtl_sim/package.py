@@ -14,6 +14,7 @@ from athena.chip.model import Chip
 from athena.errors import ChipError
 from athena.isa import cycles, fields
 from rtl_sim import memory, registers
+from rtl_sim.counters import COUNTER_BITS, COUNTERS, Counter, Use
 
 COUNT_BITS = 20  # counts of unit words; a larger one is a range fault
 BOUND_BITS = 50  # sums of an areg, a launch scalar and an immediate
@@ -48,6 +49,8 @@ _ENUMS = (
     (Fault, 3),
     (memory.Setting, 5),
     *registers.ENUMS,
+    (Use, 3),
+    (Counter, 8),
 )
 
 _TYPES = """
@@ -181,6 +184,9 @@ def _sizes(chip: Chip) -> dict[str, int]:
         "ADDR_BITS": 48,
         "BOUND_BITS": BOUND_BITS,
         "PC_BITS": 24,
+        "QUEUE_COUNTERS": len(Use),
+        "COUNTERS": COUNTERS,
+        "COUNTER_BITS": COUNTER_BITS,
         "COUNT_BITS": COUNT_BITS,
         "RUNS_MAX": RUNS_MAX,
         "MEMORY_BYTES": MEMORY_BYTES,

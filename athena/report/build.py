@@ -191,6 +191,7 @@ def _units(timeline: Timeline) -> tuple[UnitRow, ...]:
             busy=unit.busy_cycles / cycles,
             wait_semaphore=unit.wait_semaphore_cycles / cycles,
             wait_port=unit.wait_port_cycles / cycles,
+            wait_memory=unit.wait_memory_cycles / cycles,
             wait_fetch=unit.wait_fetch_cycles / cycles,
             idle=unit.idle_cycles / cycles,
         )

@@ -36,6 +36,7 @@ UNIT_STYLES = (
     ("busy", "busy", "c0"),
     ("wait_semaphore", "waits for a semaphore", "c1"),
     ("wait_port", "waits for a port", "c2"),
+    ("wait_memory", "waits for memory", "c4"),
     ("wait_fetch", "waits for instructions", "c3"),
     ("idle", "idle", "c7"),
 )

@@ -191,8 +191,8 @@ def node_cells(row: NodeRow) -> tuple[str, ...]:
 
 
 UNIT_COLUMNS = (
-    *("unit", "queues", "words", "busy", "waits: semaphore", "waits: port", "waits: fetch"),
-    "idle",
+    *("unit", "queues", "words", "busy", "waits: semaphore", "waits: port", "waits: memory"),
+    *("waits: fetch", "idle"),
 )
 
 
@@ -209,6 +209,7 @@ def unit_rows(summary: RunSummary) -> tuple[tuple[str, ...], ...]:
                     row.busy,
                     row.wait_semaphore,
                     row.wait_port,
+                    row.wait_memory,
                     row.wait_fetch,
                     row.idle,
                 )

@@ -96,6 +96,7 @@ class UnitRow:
     busy: float
     wait_semaphore: float
     wait_port: float
+    wait_memory: float
     wait_fetch: float
     idle: float
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from athena.chip.model import Chip
-from athena.isa.fields import Queue
+from athena.isa.fields import CLUSTER_QUEUES, Queue
 from athena.isa.program import Program
 from athena.timing import layout as at
 from athena.timing.chip_arrays import host_seconds
@@ -17,6 +17,7 @@ from athena.timing.result import ActionCounts, NodeTime, Timeline, UnitUse
 from athena.timing.setup import State, queue_table
 
 Array = NDArray[np.int64]
+DMA_QUEUES = (Queue.STORE, Queue.LOAD, *CLUSTER_QUEUES)
 COMPUTE_TYPES = ("bf16", "int8", "fp32")
 
 
@@ -78,9 +79,17 @@ def _counts(state: State) -> ActionCounts:
 
 def _unit(q: Array, kind: Queue, first: int, count: int, cycles: int) -> UnitUse:
     rows = q[first : first + count]
-    busy, sem, port, fetch = (
-        float(rows[:, column].sum()) / count
-        for column in (at.BUSY, at.STALL_SEM, at.STALL_PORT, at.STALL_FETCH)
+    flying = rows[:, at.FLYING]
+    working = np.minimum(flying, rows[:, at.BEATS]) if kind in DMA_QUEUES else flying
+    busy, memory, sem, port, fetch = (
+        float(cycles_of_queues.sum()) / count
+        for cycles_of_queues in (
+            working + rows[:, at.CONTROL],
+            flying - working,
+            rows[:, at.STALL_SEM],
+            rows[:, at.STALL_PORT],
+            rows[:, at.STALL_FETCH],
+        )
     )
     return UnitUse(
         queue=kind,
@@ -89,8 +98,9 @@ def _unit(q: Array, kind: Queue, first: int, count: int, cycles: int) -> UnitUse
         busy_cycles=busy,
         wait_semaphore_cycles=sem,
         wait_port_cycles=port,
+        wait_memory_cycles=memory,
         wait_fetch_cycles=fetch,
-        idle_cycles=cycles - busy - sem - port - fetch,
+        idle_cycles=cycles - busy - sem - port - memory - fetch,
     )
 
 

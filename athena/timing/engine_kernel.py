@@ -17,6 +17,7 @@ from athena.timing.front_kernel import advance, next_run, set_areg
 from athena.timing.jit import kernel
 from athena.timing.layout import (
     AVAIL,
+    BEATS,
     C_CALLS,
     C_CLUSTERS,
     C_CORES,
@@ -162,6 +163,8 @@ def _control(heap, m, w, trace, i, p, time):
         head = next_run(m, p, time)
         if head >= 0:
             try_at(heap, m, p, head)
+        else:
+            settle(m, p, done)  # no later try books the cycle of the last word
         return FAULT_NONE
     iterations = count(m, w, i, p, 0) if op == LOOP else 0
     if op == SETA:
@@ -258,6 +261,8 @@ def _attempt(heap, m, w, trace, p, time):
     m[instance + I_FIRST] = min(m[instance + I_FIRST], time)
     m[p + REASON] = REASON_FETCH
     _book(m, node)
+    if not m[D_ZERO] and m[p + KIND] not in (MATRIX, VECTOR, HOST):
+        m[p + BEATS] += m[D_CYCLES]
     at = enter(m, w, i, p, node, instance, row, time)
     if m[C_FIXED] or m[D_DIR] + m[D_L2] == 0:
         if m[D_DIR]:

@@ -22,7 +22,6 @@ from athena.timing.codes import (
 from athena.timing.jit import kernel
 from athena.timing.layout import (
     ACCOUNTED,
-    BUSY,
     C_CLUSTER_CORES,
     C_CLUSTERS,
     C_CORES,
@@ -31,8 +30,10 @@ from athena.timing.layout import (
     C_SCALARS,
     C_SIGNAL,
     CLUSTER,
+    CONTROL,
     CONTROL_END,
     CORES_AT,
+    FLYING,
     G_HEAP,
     INFLIGHT,
     KIND,
@@ -109,19 +110,19 @@ def try_at(heap, m, p, time):
 
 @kernel("void(i8[::1],i8,i8)")
 def settle(m, p, time):
-    """Book the time since the last booking as busy or as a stall with the reason that held since
-    then.
+    """Book the time since the last booking: words in flight, else a control word, else a stall with
+    the reason that held since then.
     """
     since = m[p + ACCOUNTED]
     if time <= since:
         return
     m[p + ACCOUNTED] = time
     if m[p + INFLIGHT] > 0:
-        m[p + BUSY] += time - since
+        m[p + FLYING] += time - since
         return
     control = min(time, m[p + CONTROL_END])
     if control > since:
-        m[p + BUSY] += control - since
+        m[p + CONTROL] += control - since
         since = control
     reason = m[p + REASON]
     if reason == REASON_FETCH:

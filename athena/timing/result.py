@@ -44,8 +44,13 @@ class ActionCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitUse:
-    """Cycles of one kind of queue, mean over its units: busy, and waiting by reason. They sum to
-    the execution's cycles.
+    """Cycles of one kind of queue, mean over its units. They sum to the execution's cycles.
+
+    Each cycle counts once. With a word in flight (from its issue to the cycle before its
+    completion) it is busy, or, on a DMA queue that moves no beat in it, waiting for memory. Without
+    one it is busy while a control word runs; else what the head of the queue waits for, where a
+    word that is still to come is one to fetch. A queue is idle after its last word. A core's
+    counters are the same (`rtl_sim/rtl/counters.sv`).
     """
 
     queue: Queue
@@ -54,6 +59,7 @@ class UnitUse:
     busy_cycles: float
     wait_semaphore_cycles: float
     wait_port_cycles: float
+    wait_memory_cycles: float
     wait_fetch_cycles: float
     idle_cycles: float
 

@@ -59,7 +59,8 @@ module core #(
     output logic               [athena_pkg::PC_BITS-1:0]             fault_pc_o,
     output logic               [Queues-1:0][athena_pkg::ISSUE_BITS-1:0] issue_o,    // of an issue_t
     output logic               [Queues-1:0]                          control_done_o,
-    output logic               [Queues-1:0][Slots-1:0]               retire_o
+    output logic               [Queues-1:0][Slots-1:0]               retire_o,
+    output logic               [athena_pkg::COUNTERS-1:0][athena_pkg::COUNTER_BITS-1:0] counters_o
 );
   localparam int Signals = Queues * 4 + (2 * Slots + 2) * 2;
 
@@ -73,7 +74,7 @@ module core #(
   logic [Queues-1:0][3:0][15:0] head_signals;
   logic [Queues-1:0][3:0][15:0] control_signals;
   logic [Queues-1:0] restart, available, head, control, legal, bad_range, bad_loop, empty, hold, issue;
-  logic [Queues-1:0] queue_busy, unit_ready, unit_busy, wants, unit_issue, start, faults;
+  logic [Queues-1:0] queue_busy, queue_active, queue_control, unit_ready, unit_busy, wants, unit_issue, start, faults;
   logic [Queues-1:0][SlotBits-1:0] slot;
   logic [Signals-1:0][15:0] signals;
   logic sem_fault, halted;
@@ -120,7 +121,9 @@ module core #(
         .signals_i(head_signals[q]),
         .done_o(control_done_o[q]),
         .signals_o(control_signals[q]),
-        .busy_o(queue_busy[q])
+        .busy_o(queue_busy[q]),
+        .active_o(queue_active[q]),
+        .control_o(queue_control[q])
     );
     decode #(
         .Queue(3'(q))
@@ -176,7 +179,8 @@ module core #(
   );
 
   // Words in flight.
-  logic [1:0] dma_free, dma_ready, bad_index, bad_row;
+  logic [1:0] dma_free, dma_ready, dma_moves, bad_index, bad_row;
+  logic [$clog2(LoadBus+1)-1:0] load_bytes;
   logic [1:0][athena_pkg::PC_BITS-1:0] dma_pc;  // of the word whose beats are under way
   logic [1:0][Slots-1:0][athena_pkg::PC_BITS-1:0] slot_pc;
   logic [1:0] dma_error;
@@ -238,6 +242,7 @@ module core #(
       .uop_i(uop),
       .slot_i(slot[1:0]),
       .dma_ready_o(dma_ready),
+      .dma_moves_o(dma_moves),
       .dma_done_o(dma_done),
       .unit_done_o(unit_done),
       .bad_index_o(bad_index),
@@ -249,6 +254,7 @@ module core #(
       .load_addr_o,
       .load_first_o,
       .load_left_o,
+      .load_bytes_o(load_bytes),
       .load_tag_o,
       .load_valid_i,
       .load_data_i,
@@ -307,6 +313,24 @@ module core #(
       end
     end
   end
+
+  counters u_counters (
+      .clk_i,
+      .rst_i,
+      .launch_i,
+      .halted_i(halted),
+      .active_i(queue_active),
+      .head_i(head),
+      .hold_i(hold),
+      .control_i(queue_control),
+      .in_flight_i(unit_busy),
+      .moves_i(dma_moves),
+      .control_done_i(control_done_o),
+      .retire_i(retire_o),
+      .load_bytes_i(load_valid_o && load_ready_i ? load_bytes : '0),
+      .store_bytes_i(store_valid_o && store_ready_i ? store_bytes_o : '0),
+      .counters_o
+  );
 
   assign quiet_o = unit_busy == '0 && issue == '0 && restart == '0 && control_done_o == '0 &&
       (~queue_busy | available) == '1;

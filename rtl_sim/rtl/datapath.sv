@@ -18,6 +18,7 @@ module datapath #(
     input  logic [Queues-1:0][athena_pkg::UOP_BITS-1:0]      uop_i,          // of a uop_t
     input  logic [1:0][SlotBits-1:0]                         slot_i,         // of STORE, LOAD
     output logic [1:0]                                       dma_ready_o,
+    output logic [1:0]                                       dma_moves_o,    // STORE, LOAD work on a beat
     output logic [1:0][Slots-1:0]                            dma_done_o,
     output logic [1:0]                                       unit_done_o,    // of MATRIX, VECTOR
     output logic [1:0]                                       bad_index_o,
@@ -30,6 +31,7 @@ module datapath #(
     output logic [AddrBits-1:0]                              load_addr_o,
     output logic                                             load_first_o,
     output logic [athena_pkg::COUNT_BITS-1:0]                load_left_o,
+    output logic [$clog2(LoadBus+1)-1:0]                     load_bytes_o,
     output logic [LoadTag-1:0]                               load_tag_o,
     input  logic                                             load_valid_i,
     input  logic [LoadBus*8-1:0]                             load_data_i,
@@ -116,6 +118,7 @@ module datapath #(
       .uop_i(uop_i[StoreQ]),
       .slot_i(slot_i[StoreQ]),
       .ready_o(dma_ready_o[StoreQ]),
+      .moves_o(dma_moves_o[StoreQ]),
       .done_o(dma_done_o[StoreQ]),
       .read_o(l1_read[0]),
       .read_addr_o(l1_read_addr[0]),
@@ -151,6 +154,7 @@ module datapath #(
       .uop_i(uop_i[LoadQ]),
       .slot_i(slot_i[LoadQ]),
       .ready_o(dma_ready_o[LoadQ]),
+      .moves_o(dma_moves_o[LoadQ]),
       .done_o(dma_done_o[LoadQ]),
       .error_o(dma_error_o[LoadQ]),
       .error_slot_o(dma_error_slot_o[LoadQ]),
@@ -159,6 +163,7 @@ module datapath #(
       .req_addr_o(load_addr_o),
       .req_first_o(load_first_o),
       .req_left_o(load_left_o),
+      .req_bytes_o(load_bytes_o),
       .req_tag_o(load_tag_o),
       .rsp_valid_i(load_valid_i),
       .rsp_data_i(load_data_i),

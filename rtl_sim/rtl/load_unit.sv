@@ -19,6 +19,7 @@ module load_unit #(
     input  athena_pkg::uop_t                  uop_i,
     input  logic [SlotBits-1:0]               slot_i,
     output logic                              ready_o,
+    output logic                              moves_o,
     output logic [athena_pkg::DMA_SLOTS-1:0]  done_o,
     output logic                              error_o,       // memory answered with an error, to the word of `error_slot_o`
     output logic [SlotBits-1:0]               error_slot_o,
@@ -27,6 +28,7 @@ module load_unit #(
     output logic [athena_pkg::ADDR_BITS-1:0]  req_addr_o,
     output logic                              req_first_o,
     output logic [athena_pkg::COUNT_BITS-1:0] req_left_o,
+    output logic [LenBits-1:0]                req_bytes_o,
     output logic [TagBits-1:0]                req_tag_o,
     input  logic                              rsp_valid_i,
     input  logic [Bus*8-1:0]                  rsp_data_i,
@@ -80,6 +82,7 @@ module load_unit #(
       .last_o(last),
       .ready_o,
       .left_o(req_left_o),
+      .moves_o,
       .bytes_o(bytes),
       .src_o(src),
       .dst_o(dst)
@@ -99,6 +102,7 @@ module load_unit #(
 
   assign req_valid_o = valid && !fill;
   assign req_addr_o = src;
+  assign req_bytes_o = bytes;
   assign req_tag_o = {last, slot, bytes, dst[L1Bits-1:0]};
   assign {rsp_last, rsp_slot, rsp_bytes, rsp_addr} = rsp_tag_i;
   assign rsp_good = rsp_valid_i && !rsp_error_i;

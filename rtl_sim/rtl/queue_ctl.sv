@@ -22,7 +22,9 @@ module queue_ctl (
     input  logic [3:0][15:0]                                     signals_i,    // of the head
     output logic                                                 done_o,       // a control word completes in this cycle
     output logic [3:0][15:0]                                     signals_o,    // and sends these
-    output logic                                                 busy_o
+    output logic                                                 busy_o,
+    output logic                                                 active_o,     // words are left
+    output logic                                                 control_o     // a control word issues or runs
 );
   localparam int PcBits = athena_pkg::PC_BITS;
   localparam int AddrBits = athena_pkg::ADDR_BITS;
@@ -70,6 +72,8 @@ module queue_ctl (
   assign done_o = control_done || (seta_done_q);
   assign signals_o = done_o ? signals : '0;
   assign busy_o = active || done_o;
+  assign active_o = active;
+  assign control_o = (issue_i && control_i) || seta_busy;
 
   // Where the queue goes from the head, and what that does to loops and address registers.
   always_comb begin

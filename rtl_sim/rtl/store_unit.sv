@@ -18,6 +18,7 @@ module store_unit #(
     input  athena_pkg::uop_t                  uop_i,
     input  logic [SlotBits-1:0]               slot_i,
     output logic                              ready_o,
+    output logic                              moves_o,
     output logic [athena_pkg::DMA_SLOTS-1:0]  done_o,
     output logic                              read_o,
     output logic [L1Bits-1:0]                 read_addr_o,
@@ -73,6 +74,7 @@ module store_unit #(
       .last_o(last),
       .ready_o,
       .left_o(req_left_o),
+      .moves_o,
       .bytes_o(req_bytes_o),
       .src_o(src),
       .dst_o(req_addr_o)

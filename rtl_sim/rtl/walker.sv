@@ -38,6 +38,7 @@ module walker #(
     output logic                  last_o,          // of the copy
     output logic                  ready_o,
     output logic [CountBits-1:0]  left_o,          // bytes of the row from this beat on
+    output logic                  moves_o,         // a beat is taken, or an index read
     output logic [LenBits-1:0]    bytes_o,
     output logic [AddrBits-1:0]   src_o,
     output logic [AddrBits-1:0]   dst_o
@@ -69,6 +70,7 @@ module walker #(
   assign first_o = bytes_left == row_bytes;
   assign left_o = bytes_left;
   assign ready_o = !busy || (last_o && take_i);
+  assign moves_o = index_read_o || (valid_o && take_i);
   assign bytes_o = row_end ? bytes_left[LenBits-1:0] : LenBits'(BusBytes);
   assign src_o = src;
   assign dst_o = dst;

@@ -53,6 +53,7 @@ module tb_core (
   logic [Queues-1:0][athena_pkg::ISSUE_BITS-1:0] issues;
   logic [Queues-1:0] control_done;
   logic [Queues-1:0][athena_pkg::DMA_SLOTS-1:0] retired;
+  logic [athena_pkg::COUNTERS-1:0][athena_pkg::COUNTER_BITS-1:0] counters;
   int cycle, quiet_cycles, trace_file, file, got;
   logic deadlock, running;
   string dir;
@@ -101,7 +102,8 @@ module tb_core (
       .fault_pc_o(fault_pc),
       .issue_o(issues),
       .control_done_o(control_done),
-      .retire_o(retired)
+      .retire_o(retired),
+      .counters_o(counters)
   );
 
   main_memory #(
@@ -200,6 +202,7 @@ module tb_core (
     $fclose(trace_file);
     file = $fopen($sformatf("%s/%0d.status", dir, job_i), "w");
     $fwrite(file, "%0d %0d %0d %0d %0d %0d\n", done, deadlock, fault, fault_queue, fault_pc, cycle);
+    for (int i = 0; i < athena_pkg::COUNTERS; i++) $fwrite(file, "%0d\n", counters[i]);
     $fclose(file);
     file = $fopen($sformatf("%s/%0d.out", dir, job_i), "wb");
     for (int i = 0; i < int'(limits[0]); i++) $fwrite(file, "%c", u_memory.mem[i]);

@@ -127,7 +127,7 @@ def make_timeline(program: Program) -> Timeline:
     )
     units = []
     for queue, busy in zip(list(Queue)[:4], (0.18, 0.44, 0.37, 0.29), strict=True):
-        wait = (1 - busy) * np.array([0.6, 0.1, 0.05, 0.25])
+        wait = (1 - busy) * np.array([0.4, 0.1, 0.2, 0.05, 0.25])
         units.append(
             UnitUse(
                 queue=queue,
@@ -136,8 +136,9 @@ def make_timeline(program: Program) -> Timeline:
                 busy_cycles=busy * cycles,
                 wait_semaphore_cycles=wait[0] * cycles,
                 wait_port_cycles=wait[1] * cycles,
-                wait_fetch_cycles=wait[2] * cycles,
-                idle_cycles=wait[3] * cycles,
+                wait_memory_cycles=wait[2] * cycles,
+                wait_fetch_cycles=wait[3] * cycles,
+                idle_cycles=wait[4] * cycles,
             )
         )
     return Timeline(

@@ -62,6 +62,7 @@ def test_times_of_every_queue_add_up_and_units_run_one_word_at_a_time(program, c
     control = {int(op) for op in (Op.END, Op.SYNC, Op.LOOP, Op.SETA)}
     for unit in result.units:
         waits = unit.wait_semaphore_cycles + unit.wait_port_cycles + unit.wait_fetch_cycles
+        waits += unit.wait_memory_cycles
         assert unit.busy_cycles + waits + unit.idle_cycles == result.cycles
         assert min(unit.busy_cycles, waits, unit.idle_cycles) >= 0
     for queue in (Queue.MATRIX, Queue.VECTOR):

@@ -64,7 +64,7 @@ def test_near_the_full_simulation_and_counts_exactly(repeat):
     assert fast.events < whole.events
     for unit in fast.units:
         parts = unit.busy_cycles + unit.wait_semaphore_cycles + unit.wait_port_cycles
-        parts += unit.wait_fetch_cycles + unit.idle_cycles
+        parts += unit.wait_memory_cycles + unit.wait_fetch_cycles + unit.idle_cycles
         assert parts == pytest.approx(fast.cycles, rel=1e-3)
 
 
