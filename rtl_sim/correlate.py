@@ -57,7 +57,7 @@ def _sorted(table: Ints) -> Ints:
 
 def compare_bytes(job: RtlJob, chip: Chip, result: RtlResult) -> str:
     """Difference to the functional machine: each word's CRC, then all memories after the run."""
-    machine = Machine(job.program, chip)
+    machine = Machine(job.program, job.chip(chip))
     for segment, image in (job.segments or {}).items():
         machine.segment(Seg(segment))[: len(image)] = image
     if job.l1 is not None:
@@ -86,7 +86,7 @@ def compare_bytes(job: RtlJob, chip: Chip, result: RtlResult) -> str:
 
 def compare_cycles(job: RtlJob, chip: Chip, result: RtlResult) -> tuple[str, int]:
     """Difference to the timing engine in issue and completion of each word, and its cycles."""
-    timeline = simulate(job.program, chip, trace=True)
+    timeline = simulate(job.program, job.chip(chip), trace=True)
     if timeline.trace is None:
         return "the timing engine gave no trace", timeline.cycles
     kinds = np.array([int(Queue[name.split(".")[-1]]) for name in timeline.queue_names])

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from athena.chip.model import Chip
+from athena.chip.model import Chip, Hbm
 from athena.errors import CapacityError, InputError
 from athena.isa.fields import (
     AREGS,
@@ -61,6 +61,7 @@ class RtlJob:
     """A program, its inputs by tensor name, and (for tests of single words) images of L1 and memory
     segments.
 
+    `hbm` is main memory where it is not the chip's: jobs of one start may differ in it.
     `stress_seed` other than 0 makes memory take and answer beats at random; beats that start in the
     `error_bytes` at physical address `error_at` are answered with an error.
     """
@@ -69,9 +70,14 @@ class RtlJob:
     inputs: Mapping[str, NDArray[np.generic]] | None = None
     segments: Mapping[int, Bytes] | None = None
     l1: Bytes | None = None
+    hbm: Hbm | None = None
     stress_seed: int = 0
     error_at: int = 0
     error_bytes: int = 0
+
+    def chip(self, chip: Chip) -> Chip:
+        """`chip` with the memory of this job."""
+        return chip if self.hbm is None else chip.model_copy(update={"hbm": self.hbm})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -205,7 +211,7 @@ def encode(job: RtlJob, chip: Chip, cycle_limit: int) -> bytes:
     for sem, value in program.core_sems.items():
         sems[sem] = value
     head = [len(words), len(image), len(l1), cycle_limit, bases[-1], FLAG_DUMP_LOCAL]
-    head += memory.settings(chip, job.stress_seed, job.error_at, job.error_bytes)
+    head += memory.settings(job.chip(chip), job.stress_seed, job.error_at, job.error_bytes)
     head += [len(runs[queue]) for queue in CORE_QUEUES]
     fetch = chip.core.fetch_bytes_per_cycle
     raw = np.frombuffer(words.tobytes(), np.uint8).reshape(-1, fetch)[:, ::-1]

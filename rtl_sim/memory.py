@@ -6,13 +6,17 @@ In:  a `Chip` (its `hbm` part). Out: numbers in the order of `Setting`, which th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 from athena.chip.model import Chip, MemoryKind
+from athena.errors import ChipError
 from athena.isa.cycles import beat_interval
 
 QUEUE_BEATS = 4096  # beats of a port taken and not answered that the test bench can hold
 STRESS_CYCLES = 64  # stress delays an answer by less than this
+
+Rule = tuple[bool, str, str]  # whether the chip keeps it, the key, the rule
 
 
 class Setting(IntEnum):
@@ -26,8 +30,22 @@ class Setting(IntEnum):
     ERROR_BYTES = 5  # ... over so many bytes
 
 
-def rules(chip: Chip) -> tuple[tuple[bool, str, str], ...]:
-    """What a chip's memory must be: whether it is, the key, the rule."""
+def check(chip: Chip, rules: Iterable[Rule]) -> None:
+    """Refuse a chip that breaks a rule.
+
+    Raises: ChipError naming the key.
+    """
+    for good, key, reason in rules:
+        if not good:
+            raise ChipError(
+                f"the RTL cannot be built for this chip: {reason}",
+                where=f"{chip.name}: {key}",
+                hint="use athena-edge or athena-edge-ci, or change the key",
+            )
+
+
+def rules(chip: Chip) -> tuple[Rule, ...]:
+    """What a chip's memory must be."""
     longest = QUEUE_BEATS - STRESS_CYCLES
     return (
         (chip.hbm.kind is MemoryKind.FIXED, "hbm.kind", "the RTL has fixed-latency memory"),
@@ -40,7 +58,11 @@ def rules(chip: Chip) -> tuple[tuple[bool, str, str], ...]:
 
 
 def settings(chip: Chip, stress_seed: int, error_at: int, error_bytes: int) -> list[int]:
-    """The settings of one job, in the order of `Setting`."""
+    """The settings of one job, in the order of `Setting`.
+
+    Raises: ChipError for a memory that the test bench does not have.
+    """
+    check(chip, rules(chip))
     core, rate = chip.core, chip.hbm_bytes_per_cycle
     values = {
         Setting.LATENCY: chip.hbm.latency_cycles,

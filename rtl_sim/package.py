@@ -11,7 +11,6 @@ from __future__ import annotations
 from enum import IntEnum
 
 from athena.chip.model import Chip
-from athena.errors import ChipError
 from athena.isa import cycles, fields
 from rtl_sim import memory, registers
 from rtl_sim.counters import COUNTER_BITS, COUNTERS, Counter, Use
@@ -154,13 +153,7 @@ def check_chip(chip: Chip) -> None:
         (core.matrix.rate.get("bf16", 0) == 1, "core.matrix.rate", "bf16 must be 1"),
         (core.matrix.cols <= core.matrix.rows, "core.matrix.cols", "at most core.matrix.rows"),
     )
-    for good, key, reason in rules:
-        if not good:
-            raise ChipError(
-                f"the RTL cannot be built for this chip: {reason}",
-                where=f"{chip.name}: {key}",
-                hint="use athena-edge or athena-edge-ci, or change the key",
-            )
+    memory.check(chip, rules)
 
 
 def _sizes(chip: Chip) -> dict[str, int]:

@@ -101,7 +101,7 @@ class Core(Part):
 
 
 class Hbm(Part):
-    """Main memory. With kind `fixed` only latency and bandwidth count."""
+    """Main memory. With kind `fixed` only latency and bandwidth count, the latter for each port."""
 
     kind: MemoryKind
     bytes: PositiveInt

@@ -44,7 +44,7 @@ def copy_beats(blocks: int, rows: int, row_bytes: int, bus_bytes: int) -> int:
 
 
 def beat_interval(bus_bytes: int, bytes_per_cycle: float) -> int:
-    """Cycles that fixed-latency memory of `bytes_per_cycle` takes for one beat of a bus."""
+    """Cycles that fixed-latency memory takes for one beat (1e-9: rounding of `bytes_per_cycle`)."""
     return max(1, math.ceil(bus_bytes / bytes_per_cycle - 1e-9))
 
 

@@ -134,8 +134,8 @@ ROWS: tuple[WordRow, ...] = (
             "CDMA_OUT: L2 to HBM or L2. Source and destination may not overlap."
         ),
         cycles=(
-            "latency + blocks * rows * ceil(row_bytes / bus) in fixed-latency memory; by "
-            "granules otherwise"
+            "latency + blocks * rows * ceil(row_bytes / bus) * beat_interval in fixed-latency "
+            "memory; by granules otherwise"
         ),
         counts="bytes read and written at both ends, NoC byte-hops",
         rtl=True,

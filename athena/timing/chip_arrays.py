@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from athena.chip.model import Chip, MemoryKind
 from athena.errors import ChipError
-from athena.isa.cycles import ceil_div
-from athena.isa.fields import WORD_BYTES
+from athena.isa.cycles import beat_interval, ceil_div
+from athena.isa.fields import CLUSTER_QUEUES, WORD_BYTES, Queue
 from athena.isa.program import HostCall, Program
 from athena.timing import layout as at
 from athena.units import gbytes_per_s_to_bytes_per_s
 
 Array = NDArray[np.int64]
 EAST, WEST, SOUTH, NORTH = range(4)
+_BUSES = {Queue.STORE: at.C_STORE, Queue.LOAD: at.C_LOAD}
 
 
 def chip_parameters(chip: Chip, *, trace: bool) -> Array:
@@ -77,6 +78,10 @@ def chip_parameters(chip: Chip, *, trace: bool) -> Array:
         at.C_RING: at.GRANULES * (core.dma_words_in_flight + 1),
         at.C_ROUTE: 1 + chip.mesh.rows + chip.mesh.cols,
     }
+    for kind in (Queue.STORE, Queue.LOAD, *CLUSTER_QUEUES):
+        bus = values[_BUSES.get(kind, at.C_DMA)]
+        interval = beat_interval(bus, chip.hbm_bytes_per_cycle) if fixed else 1
+        values[at.C_INTERVAL + kind] = interval
     parameters = np.zeros(at.C_END, np.int64)
     for place, value in values.items():
         parameters[place] = value

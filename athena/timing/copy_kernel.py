@@ -30,6 +30,7 @@ from athena.timing.layout import (
     C_DMA,
     C_HBM_LATENCY,
     C_HIGH,
+    C_INTERVAL,
     C_L2,
     C_L2_LATENCY,
     C_LOAD,
@@ -92,6 +93,7 @@ def _far(m, w, i, at, p, span, block_span, volume, copies, direction):
         m[D_STRIDE] = w[i, at + STRIDE_A - SEG_A]
         m[D_COUNTS + (N_HBMR if direction == DIR_READ else N_HBMW)] += volume
         m[D_LATENCY] = m[C_HBM_LATENCY]
+        m[D_CYCLES] *= m[C_INTERVAL + m[p + KIND]]
     else:
         m[D_FAULT] = FAULT_SEGMENT
 
@@ -142,7 +144,7 @@ def _copyx(m, w, i, p, rows, row):
     limit, pitch, volume = w[i, N0], w[i, P0], rows * row
     bus = m[C_LOAD] if m[p + KIND] == LOAD else m[C_STORE]
     m[D_BYTES], m[D_ROW], m[D_ROWS] = volume, row, rows
-    m[D_CYCLES] = copy_beats(1, rows, row, bus) + rows
+    m[D_CYCLES] = copy_beats(1, rows, row, bus)
     _near(m, w, i, SEG_B, p, rows * 4, 0, rows * 4, READ)
     table = (limit - 1) * pitch
     if m[p + KIND] == LOAD:
@@ -151,6 +153,7 @@ def _copyx(m, w, i, p, rows, row):
     else:
         _near(m, w, i, SEG_A, p, (rows - 1) * w[i, STRIDE_A] + row, 0, volume, READ)
         _far(m, w, i, SEG_D, p, row, table, volume, 1, DIR_WRITE)
+    m[D_CYCLES] += rows
     m[D_TABLE], m[D_PITCH] = limit, pitch
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from athena.chip import Chip
 from athena.isa.cycles import ceil_div, matmul_cycles, tree_levels, vec_cycles
 from compiler.lowering.attention_job import AttentionJob, AttentionMap
-from compiler.lowering.gemm_cost import HBM_EFFICIENCY
+from compiler.lowering.gemm_cost import HBM_EFFICIENCY, port_rate
 
 COLUMN_WORDS = 8  # words over [rows] statistics for one tile
 BLOCK_LATENCIES = 3.0  # memory latencies that a block of rows waits for: queries, first keys, end
@@ -37,7 +37,7 @@ def estimate(job: AttentionJob, chip: Chip, m: AttentionMap) -> tuple[float, str
     parts = {
         "array": blocks * tiles * m.subs * work,
         "memory": cores * core_bytes / (chip.hbm_bytes_per_cycle * HBM_EFFICIENCY),
-        "L1 port": core_bytes / chip.core.load_bytes_per_cycle,
+        "L1 port": core_bytes / port_rate(chip),
     }
     bound = max(parts, key=lambda name: parts[name])
     around = blocks * BLOCK_LATENCIES * chip.hbm.latency_cycles

@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from athena.chip import Chip
-from athena.isa.cycles import ceil_div, matmul_cycles
+from athena.chip.model import MemoryKind
+from athena.isa.cycles import beat_interval, ceil_div, matmul_cycles
 
 HBM_EFFICIENCY = 0.9
 
@@ -103,6 +104,14 @@ class GemmMap:
         )
 
 
+def port_rate(chip: Chip) -> float:
+    """Bytes a cycle of a core's LOAD port; fixed-latency memory may take longer over a beat."""
+    bus = chip.core.load_bytes_per_cycle
+    if chip.hbm.kind is MemoryKind.FIXED:
+        return bus / beat_interval(bus, chip.hbm_bytes_per_cycle)
+    return float(bus)
+
+
 def estimate(shape: GemmShape, chip: Chip, m: GemmMap) -> tuple[float, str]:
     """Cycles of all batches, and the name of the binding resource."""
     memory_rate = chip.hbm_bytes_per_cycle * HBM_EFFICIENCY
@@ -122,7 +131,7 @@ def estimate(shape: GemmShape, chip: Chip, m: GemmMap) -> tuple[float, str]:
         "memory": (shared + cores * io_core) / memory_rate
         + _short_loads(chip, m)
         + _word(shape, chip, m, min(m.chunks[-1], shape.k)),
-        "L1 port": (a_core + b_core + io_core) / chip.core.load_bytes_per_cycle + around,
+        "L1 port": (a_core + b_core + io_core) / port_rate(chip) + around,
         "vector": m.row_blocks
         * strips
         * (vector.startup_cycles + m.bm * ceil_div(m.sn, vector.lanes))

@@ -71,6 +71,7 @@ def chips(draw):
             "core.dma_words_in_flight": draw(st.sampled_from([1, 2, 4])),
             "core.l1_banks": draw(st.sampled_from([2, 4, 16])),
             "hbm.latency_cycles": draw(st.sampled_from([0, 7, 40])),
+            "hbm.bandwidth_gbytes_per_s": draw(st.sampled_from([16, 16, 7, 3])),
         },
     )
 

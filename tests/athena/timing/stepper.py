@@ -216,7 +216,10 @@ class Demand:
             self.zero = True
             return
         bus = core.load_bytes_per_cycle if queue is Queue.LOAD else core.store_bytes_per_cycle
-        self.beats = law.copy_beats(blocks, rows, row, bus) + (rows if op is Op.COPYX else 0)
+        gbytes = int(self.chip.hbm.bandwidth_gbytes_per_s)  # at 1 GHz: bytes a cycle
+        interval = 1 if op is Op.FILL else -(-bus // gbytes)
+        beats = law.copy_beats(blocks, rows, row, bus) * interval
+        self.beats = beats + (rows if op is Op.COPYX else 0)
         steps = [int(v) for v in self.word["p"][:2]] if op is Op.COPY else [0, 0]
         near, side, step = (
             ("d", "write", steps[1]) if queue is Queue.LOAD else ("a", "read", steps[0])

@@ -92,6 +92,18 @@ def test_a_single_load_takes_fetch_latency_and_beats():
     assert result.counts.fetch_bytes == 2 * 128
 
 
+@pytest.mark.parametrize(("gbytes_per_s", "beat_cycles"), [(16, 1), (8, 2), (5, 4), (1, 16)])
+def test_slow_memory_takes_longer_over_every_beat_of_either_port(gbytes_per_s, beat_cycles):
+    chip = load_chip(EDGE, overrides={"hbm.bandwidth_gbytes_per_s": gbytes_per_s})
+    store = ("store", (l1(0), hbm(Seg.WEIGHT, 0)), {"rows": 1, "row_bytes": 200})
+    fill = ("fill", (l1(0),), {"rows": 1, "row_bytes": 200})
+    for queue, call in ((Queue.LOAD, load_word()), (Queue.STORE, store), (Queue.LOAD, fill)):
+        trace = simulate(program([(queue, stream_of(call))]), chip, trace=True).trace
+        beats = {"load": 4 * 64, "store": 208, "fill": 208}[call[0]] // 16
+        latency, each = (0, 1) if call is fill else (chip.hbm.latency_cycles, beat_cycles)
+        assert trace[0, 4] - trace[0, 3] == latency + beats * each
+
+
 def test_a_loop_is_fetched_once_and_executed_as_often_as_it_counts():
     builder = StreamBuilder()
     with builder.loop(50, (1, 32)):
