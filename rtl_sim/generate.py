@@ -195,7 +195,7 @@ def _multiply(make: Maker) -> None:
         loads += 2
     bias = None
     if start is Acc.BIAS:
-        bias_at = make.room(4 * n)
+        bias_at = make.room(4 * n, own_bank=True)
         make.load(bias_at, 4 * n, 1, 4 * n, LOADED)
         bias = make.near(bias_at, dt=total)
         loads += 1

@@ -65,9 +65,18 @@ _TYPES = """
 %(word)s
   } word_t;
 
+  // Which cycle of a step VEC reads operands a, b, c, e in (e: the kept side output), the step's
+  // last cycle, and whether d and e share a bank.
+  typedef struct packed {
+    logic            clash;
+    logic [1:0]      last;
+    logic [3:0][1:0] at;
+  } passes_t;
+
   // A word with its counts clipped and its addresses added up: what a unit starts from.
   typedef struct packed {
     word_t                      word;
+    passes_t                    passes;
     logic [2:0][COUNT_BITS-1:0] n;
     logic [1:0][BOUND_BITS-1:0] mask;  // VEC: first column kept, first not kept, in row 0
     logic [4:0][ADDR_BITS-1:0]  addr;  // operands a b c d e
@@ -101,7 +110,7 @@ _TYPES = """
   // $bits of a type.
   localparam int OPERAND_BITS = 64;
   localparam int WORD_BITS = 8 * WORD_BYTES;
-  localparam int UOP_BITS = WORD_BITS + 3 * COUNT_BITS + 2 * BOUND_BITS + 5 * ADDR_BITS;
+  localparam int UOP_BITS = WORD_BITS + 11 + 3 * COUNT_BITS + 2 * BOUND_BITS + 5 * ADDR_BITS;
   localparam int PORTS_BITS = 2 * (L1_BANKS + ACC_REGIONS);
   localparam int RUN_BITS = 32 + (HBM_SEGMENTS + AREGS) * ADDR_BITS;
   localparam int ISSUE_BITS = 2 + SLOT_BITS + PC_BITS + UOP_BITS;

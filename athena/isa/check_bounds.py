@@ -1,4 +1,4 @@
-"""Rules about addresses: bounds, alignment, overlap within a word, banks of A and B.
+"""Rules about addresses: bounds, alignment, overlap within a word, banks of A, B and bias.
 
 In:  one `Group`, its decoded words, the program's segments and sections, the chip.
 Out: True if every access was judged, False when the exact walk met its limit of iterations.
@@ -35,7 +35,7 @@ from athena.isa.fields import (
     Op,
     Seg,
 )
-from athena.isa.footprint import SLOT_NAMES, A, B, D, E, Parts, footprints
+from athena.isa.footprint import SLOT_NAMES, A, B, C, D, E, Parts, footprints
 from athena.isa.program import Program
 from athena.isa.queues import Group
 from athena.isa.race_kernel import overlap
@@ -180,11 +180,12 @@ def _rules(accesses: _Accesses, limits: Limits, chip: Chip) -> Iterator[tuple[st
     for (text, slot), words in zip(_OVERLAPS.items(), ops, strict=True):
         other = (parts.slot != D) & (parts.slot != slot) & np.isin(op, words)
         yield text, other & _meets(accesses, _of_slot(accesses, slot), parts.seg, 1)
-    first = (parts.slot == A) & (op == Op.MATMUL)
-    yield (
-        "A and B share an L1 bank",
-        first & _meets(accesses, _of_slot(accesses, B), parts.seg, chip.l1_bank_bytes),
-    )
+    for slot, other, names in ((A, B, "A and B"), (A, C, "A and bias"), (B, C, "B and bias")):
+        mine = (parts.slot == slot) & (op == Op.MATMUL)
+        yield (
+            f"{names} share an L1 bank",
+            mine & _meets(accesses, _of_slot(accesses, other), parts.seg, chip.l1_bank_bytes),
+        )
 
 
 def _shares_bytes(accesses: _Accesses, bad: Mask, slot: int) -> Mask:

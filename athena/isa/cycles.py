@@ -56,9 +56,27 @@ def tree_levels(lanes: int) -> int:
     return levels
 
 
+def vec_passes(  # noqa: PLR0913 - every pair of operands that can meet
+    ab: int, ac: int, bc: int, ae: int, be: int, ce: int, de: int
+) -> int:
+    """Cycles that a step of VEC takes, from which pairs of its operands have a bank in common.
+
+    A bank has one read port: a, b, c and a kept e, in this order, are each read in the first cycle
+    in which no operand before them reads a bank of theirs. It has one write port: two where
+    results d and e share a bank.
+    """
+    b = 1 if ab else 0
+    c = 0
+    while (ac and c == 0) or (bc and c == b):
+        c += 1
+    e = 0
+    while (ae and e == 0) or (be and e == b) or (ce and e == c):
+        e += 1
+    return max(1 + max(b, c, e), 2 if de else 1)
+
+
 def vec_cycles(rows: int, cols: int, lanes: int, startup: int, passes: int, reduces: int) -> int:
-    """Cycles of VEC on [rows, cols]: `passes` = largest number of operands that share one memory
-    bank (at least 1).
+    """Cycles of VEC on [rows, cols], with `passes` cycles a step (`vec_passes`).
 
     Every row takes ceil(cols / lanes) × passes cycles; a row reduction adds the tree once, at the
     end, since rows are pipelined.

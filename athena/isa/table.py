@@ -172,7 +172,10 @@ ROWS: tuple[WordRow, ...] = (
             ),
             "p0": ("value", "32-bit pattern, repeated from the first byte of each row"),
         },
-        meaning="Constant rows in L1.",
+        meaning=(
+            "Constant rows in L1. Issues once the words before it in its queue have written what "
+            "they write to its banks."
+        ),
         cycles="rows * ceil(row_bytes / bus)",
         counts="bytes written to L1",
         rtl=True,
@@ -222,7 +225,7 @@ ROWS: tuple[WordRow, ...] = (
             "chain = rne(chain + rne(a * b)); then D = rne(D + chain). K that R does not "
             "divide is padded with +0. bf16 and fp32 "
             "use fp32 arithmetic with gradual underflow; integers are exact in int32 "
-            "(wrapping). A and B lie in different L1 banks. "
+            "(wrapping). A, B and the bias row lie in different L1 banks. "
             "fp32 operands exist in the arithmetic profile only."
         ),
         cycles="R + tiles * max(ceil(M / rate), R) + R * mac_latency + C",
@@ -279,7 +282,11 @@ ROWS: tuple[WordRow, ...] = (
             "One canonical NaN 0x7FC00000. The RTL has every step but the table functions (EXP to "
             "COS), which fault there as illegal."
         ),
-        cycles="startup + rows * ceil(cols / lanes) * passes (+ tree levels if reducing)",
+        cycles=(
+            "startup + rows * ceil(cols / lanes) * passes (+ tree levels if reducing); passes: "
+            "operands a, b, c and a kept e are each read in the first cycle of a step in which no "
+            "operand before them reads a bank of theirs; at least 2 where d and e share a bank"
+        ),
         counts="alu, lut and conversion operations, bytes of L1 and ACC",
         rtl=True,
     ),

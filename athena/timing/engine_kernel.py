@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from athena.isa.cycles import SETA_CYCLES
 from athena.isa.fields import OP, P0, P2, SEM_MAX, SIG0
-from athena.timing.codes import CALL, END, HOST, LOOP, MATRIX, SETA, SYNC, VECTOR
+from athena.timing.codes import CALL, END, FILL, HOST, LOOP, MATRIX, SETA, SYNC, VECTOR
 from athena.timing.event_kernel import pop, send, settle, try_at
 from athena.timing.front_kernel import advance, next_run, set_areg
 from athena.timing.jit import kernel
@@ -252,7 +252,7 @@ def _attempt(heap, m, w, trace, p, time):
     fault = _demand(m, w, i, p)
     if fault:
         return fault
-    if m[p + KIND] <= VECTOR and not ports_free(m, p):
+    if m[p + KIND] <= VECTOR and not ports_free(m, p, w[i, OP] == FILL):
         give_waits(m, w, i, p)
         m[p + REASON] = REASON_PORT
         return FAULT_NONE

@@ -59,8 +59,8 @@ def dt_bytes(dt):
 
 @kernel("i8(i8[::1],i8,i8,i8,i8)")
 def touch(m, segment, low, size, side):
-    """Reserve the ports of the banks of [low, low + size) in L1 or ACC; returns the bank of the
-    first byte.
+    """Reserve the ports of the banks of [low, low + size) in L1 or ACC; returns the first and last
+    of them as first << 8 | last.
     """
     if segment == L1:
         limit, bank = m[C_L1], m[C_L1_BANK]
@@ -74,10 +74,18 @@ def touch(m, segment, low, size, side):
         m[D_FAULT] = FAULT_BOUNDS
         return 0
     first = low // bank
+    last = max(low + size - 1, low) // bank
     if size > 0:
-        banks = (low + size - 1) // bank - first + 1
+        banks = last - first + 1
         m[side] |= (-1 if banks >= 64 else (1 << banks) - 1) << first
-    return first if segment == L1 else 64 + first
+    base = 0 if segment == L1 else 64
+    return (base + first) << 8 | (base + last)
+
+
+@kernel("i8(i8,i8)")
+def share(x, y):
+    """Whether two results of `touch` (-1: none) have a bank in common."""
+    return x >= 0 and y >= 0 and x >> 8 <= (y & 255) and y >> 8 <= (x & 255)
 
 
 @kernel("void(i8[::1],i8,i8)")

@@ -15,6 +15,7 @@ from athena.isa.cycles import (
     ceil_div,
     matmul_cycles,
     vec_cycles,
+    vec_passes,
     vgather_cycles,
     vmxq_cycles,
     vperm_cycles,
@@ -108,7 +109,7 @@ from athena.timing.layout import (
     SIZE_LIMIT,
     WRITE,
 )
-from athena.timing.operand_kernel import address, count, dt_bytes, local_read, touch
+from athena.timing.operand_kernel import address, count, dt_bytes, local_read, share, touch
 
 
 @kernel("void(i8[::1],i8[:,::1],i8,i8,i8,i8,i8)")
@@ -157,7 +158,7 @@ def _matmul(m, w, i, p, height, n, k):
 
 @kernel("i8(i8[::1],i8[:,::1],i8,i8,i8,i8,i8,i8,i8)")
 def _side_operand(m, w, i, p, at, size, kind, rows, cols):
-    """Operand b or c of VEC; returns the bank of its first byte, or -1 if it is not in memory."""
+    """Operand b or c of VEC; returns its banks, or -1 if it is not in memory."""
     if kind in (K_NONE, K_IMM):
         return -1
     stride = w[i, at + STRIDE_A - SEG_A]
@@ -188,17 +189,14 @@ def _vec(m, w, i, p, rows, cols):
     bank_b = _side_operand(m, w, i, p, SEG_B, size, kinds & 255, rows, cols)
     size = dt_bytes(w[i, DT_B + 1])
     bank_c = _side_operand(m, w, i, p, SEG_C, size, kinds >> 8 & 255, rows, cols)
-    passes = 1 + (bank_b == bank_a) + (bank_c == bank_a)
-    if passes == 1 and bank_b >= 0 and bank_b == bank_c:
-        passes = 2
     red = steps >> 24 & 255
-    bank_e = -1
+    bank_e, bank_kept, bank_d = -1, -1, -1
     if red != RED_NONE:
         at, span = address(m, w, i, SEG_E, p), (rows - 1) * w[i, STRIDE_E] + 4
         bank_e = touch(m, w[i, SEG_E], at, span, WRITE)
         m[D_COUNTS + (N_L1W if w[i, SEG_E] == L1 else N_ACW)] += rows * 4
         if mode & MODE_VEC_RED_KEEP:
-            touch(m, w[i, SEG_E], at, span, READ)
+            bank_kept = touch(m, w[i, SEG_E], at, span, READ)
             local_read(m, w[i, SEG_E], rows * 4)
     result = w[i, DT_D]
     if result != NONE:
@@ -206,8 +204,6 @@ def _vec(m, w, i, p, rows, cols):
         at, span = address(m, w, i, SEG_D, p), (rows - 1) * w[i, STRIDE_D] + cols * size
         bank_d = touch(m, w[i, SEG_D], at, span, WRITE)
         m[D_COUNTS + (N_L1W if w[i, SEG_D] == L1 else N_ACW)] += elements * size
-        if bank_d == bank_e:
-            passes = max(passes, 2)
         if result != (I32 if mode & MODE_VEC_INT else F32):
             m[D_COUNTS + N_CAST] = elements
     alus = (
@@ -216,6 +212,15 @@ def _vec(m, w, i, p, rows, cols):
     m[D_COUNTS + N_ALU] = elements * alus
     if steps >> 8 & 255 != LUT_NONE:
         m[D_COUNTS + N_LUT] = elements
+    passes = vec_passes(
+        share(bank_a, bank_b),
+        share(bank_a, bank_c),
+        share(bank_b, bank_c),
+        share(bank_a, bank_kept),
+        share(bank_b, bank_kept),
+        share(bank_c, bank_kept),
+        share(bank_d, bank_e),
+    )
     m[D_CYCLES] = vec_cycles(rows, cols, m[C_LANES], m[C_STARTUP], passes, red != RED_NONE)
 
 

@@ -90,9 +90,13 @@ def take_waits(m, w, i, p):
     return good
 
 
-@kernel("b1(i8[::1],i8)")
-def ports_free(m, p):
-    """Whether no other unit of the core holds a port that the planned word asks for."""
+@kernel("b1(i8[::1],i8,b1)")
+def ports_free(m, p, fills):
+    """Whether no other unit of the core holds a port that the planned word asks for.
+
+    A FILL (`fills`) writes at once, so it also waits for what the words before it in its own queue
+    have still to write to its banks; other words write behind those.
+    """
     kind, step = m[p + KIND], m[C_CORES] * Q_SIZE
     for other in range(4):
         if other != kind:
@@ -100,7 +104,7 @@ def ports_free(m, p):
             held = (m[y + HELD_L1R] & m[D_L1R]) | (m[y + HELD_ACR] & m[D_ACR])
             if held | (m[y + HELD_L1W] & m[D_L1W]) | (m[y + HELD_ACW] & m[D_ACW]) != 0:
                 return False
-    return True
+    return not fills or (m[p + HELD_L1W] & m[D_L1W]) == 0
 
 
 @kernel("i8(i8[::1],i8,i8)")

@@ -115,8 +115,8 @@ class GemmState:
         return ceil_div(width * self.job.shape.b_bytes, PITCH_ALIGN) * PITCH_ALIGN
 
     def place(self) -> None:
-        """Take L1: A, B with bias rows, operands and scratch, the result, each group from a bank of
-        its own.
+        """Take L1: A, B, bias rows, operands and scratch, the result, each group from a bank of
+        its own: the array reads the first three in one cycle.
         """
         m, job, take = self.map, self.job, self.arena.take
         b_rows = m.sn if job.weights.trans else m.kp
@@ -124,6 +124,7 @@ class GemmState:
         self.arena.next_bank()
         self.b_slots = tuple(take(b_rows * self.b_pitch) for _ in range(2))
         if job.bias is not None:
+            self.arena.next_bank()
             self.bias_slots = tuple(take(m.sn * 4) for _ in range(2))
         self.arena.next_bank()
         split = Split(

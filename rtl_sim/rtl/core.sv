@@ -73,7 +73,7 @@ module core #(
   logic [Queues-1:0][31:0] loop_count;
   logic [Queues-1:0][3:0][15:0] head_signals;
   logic [Queues-1:0][3:0][15:0] control_signals;
-  logic [Queues-1:0] restart, available, head, control, legal, bad_range, bad_loop, empty, hold, issue;
+  logic [Queues-1:0] restart, available, head, control, legal, bad_range, bad_loop, empty, alone, hold, issue;
   logic [Queues-1:0] queue_busy, queue_active, queue_control, unit_ready, unit_busy, wants, unit_issue, start, faults;
   logic [Queues-1:0][SlotBits-1:0] slot;
   logic [Signals-1:0][15:0] signals;
@@ -137,6 +137,7 @@ module core #(
         .legal_o(legal[q]),
         .bad_range_o(bad_range[q]),
         .empty_o(empty[q]),
+        .alone_o(alone[q]),
         .loop_count_o(loop_count[q]),
         .waits_o(waits[q]),
         .signals_o(head_signals[q]),
@@ -155,6 +156,8 @@ module core #(
       held_others[q] = '0;
       for (int other = 0; other < Queues; other++) begin
         if (other != q) held_others[q] = held_others[q] | held[other];
+        // A FILL writes at once, so it waits for what its own queue has still to write.
+        if (other == q && alone[q]) held_others[q] = held_others[q] | held[other];
         if (other < q && unit_issue[other]) held_others[q] = held_others[q] | ports[other];
       end
       unit_issue[q] = wants[q] && !faults[q] && !control[q] && unit_ready[q] &&

@@ -77,6 +77,7 @@ module datapath #(
 
   scratchpad #(
       .Bytes(athena_pkg::L1_BYTES),
+      .Banks(athena_pkg::L1_BANKS),
       .Readers(Readers),
       .Writers(4),
       .PortBytes(PortBytes)
@@ -92,6 +93,7 @@ module datapath #(
 
   scratchpad #(
       .Bytes(athena_pkg::ACC_BYTES),
+      .Banks(athena_pkg::ACC_REGIONS),
       .Readers(4),
       .Writers(2),
       .PortBytes(PortBytes)
@@ -230,9 +232,10 @@ module datapath #(
       .write_addr_o(vec_write_addr),
       .write_data_o(vec_write_data),
       .side_read_o(l1_read[7]),
-      .side_addr_o(l1_read_addr[7]),
+      .side_read_addr_o(l1_read_addr[7]),
       .side_data_i(l1_read_data[7][31:0]),
       .side_write_o(side_write),
+      .side_write_addr_o(l1_write_addr[3]),
       .side_write_data_o(side_write_data)
   );
   for (genvar i = 0; i < 3; i++) begin : g_vec_read
@@ -246,7 +249,6 @@ module datapath #(
   assign l1_write_addr[2] = vec_write_addr;
   assign l1_write_data[2] = (PortBytes * 8)'(vec_write_data);
   assign l1_write[3] = PortBytes'({4{side_write}});
-  assign l1_write_addr[3] = l1_read_addr[7];
   assign l1_write_data[3] = (PortBytes * 8)'(side_write_data);
   assign acc_write[1] = vec_write_acc ? PortBytes'(vec_write) : '0;
   assign acc_write_addr[1] = vec_write_addr[AccBits-1:0];

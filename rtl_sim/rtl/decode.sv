@@ -11,6 +11,7 @@ module decode #(
     output logic                                                           legal_o,
     output logic                                                           bad_range_o,
     output logic                                                           empty_o,      // nothing to do
+    output logic                                                           alone_o,      // shares no port with words of its queue
     output logic [31:0]                                                    loop_count_o,
     output logic [3:0][15:0]                                               waits_o,
     output logic [3:0][15:0]                                               signals_o,  // kind SELF, or ALL_CORES: by the NoC
@@ -27,7 +28,7 @@ module decode #(
   logic [2:0][CountBits-1:0] n;
   logic signed [AddrBits+1:0] room;
   logic too_big, is_copyx, is_copy, is_fill, is_matmul, is_vec, unit, work, bias;
-  logic fields_legal, places_legal;
+  logic fields_legal, places_legal, bad_banks;
   logic [7:0] kind_b, kind_c;
 
   // By operand: a b c d e.
@@ -97,6 +98,7 @@ module decode #(
   assign empty_o = is_matmul || is_vec ? n[0] == '0 || n[1] == '0 :
       n[1] == '0 || n[2] == '0 || (is_copy && n[0] == '0);
   assign work = unit && !empty_o;
+  assign alone_o = is_fill;
   assign bias = (word_i.mode & 8'(athena_pkg::MODE_ACC_MASK)) == 8'(athena_pkg::ACC_BIAS);
   assign kind_b = word_i.p[1][7:0];
   assign kind_c = word_i.p[1][15:8];
@@ -199,7 +201,9 @@ module decode #(
         .acc_banks_o(acc_banks[i])
     );
   end
-  assign bad_range_o = unit && ((work && |bad) || too_big);
+  assign bad_range_o = unit && ((work && (|bad || bad_banks)) || too_big);
+  // The array reads A, B and bias in one cycle.
+  assign bad_banks = is_matmul && ((l1_banks[0] & l1_banks[1]) | (l1_banks[0] & l1_banks[2]) | (l1_banks[1] & l1_banks[2])) != '0;
   assign uop_o.word = word_i;
   assign uop_o.n = n;
   assign uop_o.addr = addr;
@@ -213,6 +217,19 @@ module decode #(
         BoundBits'(signed'(scalars_i[selector[7:4]]));
   end
   assign uop_o.mask = mask;
+
+  // VEC's operands that share a bank take turns.
+  logic [Operands-1:0][athena_pkg::L1_BANKS+athena_pkg::ACC_REGIONS-1:0] all_banks;
+  for (genvar i = 0; i < Operands; i++) begin : g_banks
+    assign all_banks[i] = {acc_banks[i], l1_banks[i]};
+  end
+  vec_passes #(
+      .Banks(athena_pkg::L1_BANKS + athena_pkg::ACC_REGIONS)
+  ) u_passes (
+      .keep_i(|(word_i.mode & 8'(athena_pkg::MODE_VEC_RED_KEEP))),
+      .banks_i(all_banks),
+      .passes_o(uop_o.passes)
+  );
 
   always_comb begin
     ports_o = '0;

@@ -21,9 +21,10 @@ module vector_unit #(
     output logic [AddrBits-1:0]             write_addr_o,
     output logic [Width-1:0]                write_data_o,
     output logic                            side_read_o,   // side output, in L1
-    output logic [AddrBits-1:0]             side_addr_o,
+    output logic [AddrBits-1:0]             side_read_addr_o,
     input  logic [31:0]                     side_data_i,
     output logic                            side_write_o,
+    output logic [AddrBits-1:0]             side_write_addr_o,
     output logic [31:0]                     side_write_data_o
 );
   localparam int CountBits = athena_pkg::COUNT_BITS;
@@ -44,7 +45,8 @@ module vector_unit #(
   logic [31:0] zero, fill;
   logic [BoundBits-1:0] low, high, low_slope, high_slope;
   logic result_acc, busy, floats, masked, keeps_side;
-  logic [1:0] passes, pass;
+  athena_pkg::passes_t passes;
+  logic [1:0] pass;  // cycle of the step
   count_t cols, cols_left, rows_left, col;
   addr_t [Sides:0] row_addr, addr, stride;  // a b c, and d last
   addr_t side_addr, side_stride;
@@ -74,12 +76,6 @@ module vector_unit #(
     step = addr_t'(Lanes) << size_shift(dt);
   endfunction
 
-  // The bank of an operand's first byte, with the memory it lies in.
-  function automatic logic [AddrBits:0] bank(input logic acc, input logic [athena_pkg::ADDR_BITS-1:0] at);
-    bank = acc ? {1'b1, addr_t'(at >> $clog2(athena_pkg::ACC_REGION_BYTES))} :
-        {1'b0, addr_t'(at >> $clog2(athena_pkg::L1_BANK_BYTES))};
-  endfunction
-
   // Element `at` of what was read.
   function automatic logic [31:0] element(input logic [Width-1:0] data, input int at, input logic [3:0] dt);
     case (size_shift(dt))
@@ -89,24 +85,12 @@ module vector_unit #(
     endcase
   endfunction
 
-  // Passes: the most operands in one bank, results d and e likewise.
   logic [Sides-1:0][7:0] kinds_now;
-  logic [Sides-1:0] acc_now, same;
-  logic [1:0] passes_now;
+  logic [Sides-1:0] acc_now;
   logic [1:0][31:0] imm_now;
-  logic both_results;
   assign kinds_now = {uop_i.word.p[1][15:8], uop_i.word.p[1][7:0], athena_pkg::KIND_FULL};
   assign acc_now = {uop_i.word.c.seg == athena_pkg::SEG_ACC, uop_i.word.b.seg == athena_pkg::SEG_ACC,
                     uop_i.word.a.seg == athena_pkg::SEG_ACC};
-  assign both_results = uop_i.word.dt[3] != athena_pkg::DT_NONE && uop_i.word.p[0][31:24] != athena_pkg::RED_NONE &&
-      bank(uop_i.word.d.seg == athena_pkg::SEG_ACC, uop_i.addr[3]) == bank(1'b0, uop_i.addr[4]);
-  always_comb begin
-    for (int i = 0; i < Sides; i++) begin  // operand i shares a bank with operand i + 1
-      same[i] = in_place(kinds_now[i]) && in_place(kinds_now[(i+1)%Sides]) &&
-          bank(acc_now[i], uop_i.addr[i]) == bank(acc_now[(i+1)%Sides], uop_i.addr[(i+1)%Sides]);
-    end
-    passes_now = &same ? 2'd3 : |same || both_results ? 2'd2 : 2'd1;
-  end
 
   // Immediates are float32; integer steps take the nearest integer.
   for (genvar i = 0; i < 2; i++) begin : g_imm
@@ -121,7 +105,7 @@ module vector_unit #(
 
   logic fires, row_end, last;
   logic [LenBits-1:0] live;
-  assign fires = busy && pass == passes;
+  assign fires = busy && pass == passes.last;
   assign row_end = fires && cols_left <= count_t'(Lanes);
   assign last = row_end && rows_left == count_t'(1);
   assign live = cols_left <= count_t'(Lanes) ? cols_left[LenBits-1:0] : LenBits'(Lanes);
@@ -145,8 +129,8 @@ module vector_unit #(
       low_slope <= {{(BoundBits - 8) {uop_i.word.p[4][7]}}, uop_i.word.p[4][7:0]};
       high_slope <= {{(BoundBits - 8) {uop_i.word.p[4][15]}}, uop_i.word.p[4][15:8]};
       result_acc <= uop_i.word.d.seg == athena_pkg::SEG_ACC;
-      passes <= passes_now;
-      pass <= 2'd1;
+      passes <= uop_i.passes;
+      pass <= '0;
       {cols, cols_left} <= {2{uop_i.n[1]}};
       col <= '0;
       rows_left <= uop_i.n[0];
@@ -159,7 +143,7 @@ module vector_unit #(
       side_addr <= uop_i.addr[4][AddrBits-1:0];
       side_stride <= uop_i.word.e.stride[AddrBits-1:0];
     end else if (busy) begin
-      pass <= fires ? 2'd1 : pass + 1'b1;
+      pass <= fires ? '0 : pass + 1'b1;
       if (fires && !row_end) begin
         cols_left <= cols_left - count_t'(Lanes);
         col <= col + count_t'(Lanes);
@@ -182,12 +166,20 @@ module vector_unit #(
     end
   end
 
-  always_comb begin
-    for (int i = 0; i < Sides; i++) begin
-      read_o[i] = fires && in_place(kinds[i]);
-      read_acc_o[i] = in_acc[i];
-      read_addr_o[i] = addr[i];
-    end
+  // Each operand is read in its cycle of the step and kept until the last; a row's kept side output is read in the row's first
+  // step and kept until its last.
+  logic [Sides-1:0][Width-1:0] data, read_before;
+  logic [31:0] side_old, side_before;
+  assign side_read_o = busy && keeps_side && red != athena_pkg::RED_NONE && col == '0 && pass == passes.at[Sides];
+  assign side_read_addr_o = side_addr;
+  assign side_old = side_read_o ? side_data_i : side_before;
+  always_ff @(posedge clk_i) if (side_read_o) side_before <= side_data_i;
+  for (genvar i = 0; i < Sides; i++) begin : g_read
+    assign read_o[i] = busy && in_place(kinds[i]) && pass == passes.at[i];
+    assign read_acc_o[i] = in_acc[i];
+    assign read_addr_o[i] = addr[i];
+    assign data[i] = pass == passes.at[i] ? read_data_i[i] : read_before[i];
+    always_ff @(posedge clk_i) if (read_o[i] && !fires) read_before[i] <= read_data_i[i];
   end
 
   // Lanes, and their part of the reduction.
@@ -196,9 +188,9 @@ module vector_unit #(
     logic [31:0] a, b, c;
     logic [BoundBits-1:0] at;
     logic keep;
-    assign a = element(read_data_i[0], lane, types[0]);
-    assign b = in_place(kinds[1]) ? element(read_data_i[1], along_row(kinds[1]) ? lane : 0, types[1]) : imm[0];
-    assign c = in_place(kinds[2]) ? element(read_data_i[2], along_row(kinds[2]) ? lane : 0, types[2]) : imm[1];
+    assign a = element(data[0], lane, types[0]);
+    assign b = in_place(kinds[1]) ? element(data[1], along_row(kinds[1]) ? lane : 0, types[1]) : imm[0];
+    assign c = in_place(kinds[2]) ? element(data[2], along_row(kinds[2]) ? lane : 0, types[2]) : imm[1];
     assign at = BoundBits'(col) + BoundBits'(lane);
     assign keep = !masked || (signed'(at) >= signed'(low) && signed'(at) < signed'(high));
     vec_lane u_lane (
@@ -273,10 +265,11 @@ module vector_unit #(
     end
   end
 
-  logic out_valid, out_last, side_valid, side_last;
+  logic out_valid, out_last, side_valid, side_last, waits, late;
   logic [LenBits-1:0] out_live;
+  logic [LenBits+AddrBits+Width-1:0] out_now, out_late;  // lanes, address, data
   logic [LenBits+1:0] out_bytes;
-  logic [31:0] row_value, row_kept, row_result;
+  logic [31:0] row_value, row_old, row_kept, row_result;
   latency_pipe #(
       .Width(1 + LenBits + AddrBits + Width),
       .Stages(athena_pkg::VEC_STARTUP)
@@ -286,38 +279,44 @@ module vector_unit #(
       .valid_i(fires),
       .d_i({last, live, addr[Sides], packed_results}),
       .valid_o(out_valid),
-      .q_o({out_last, out_live, write_addr_o, write_data_o})
+      .q_o({out_last, out_now})
   );
   latency_pipe #(
-      .Width(1 + AddrBits + 32),
+      .Width(1 + AddrBits + 64),
       .Stages(athena_pkg::VEC_STARTUP + Levels)
   ) u_side_pipe (
       .clk_i,
       .rst_i,
       .valid_i(row_end && red != athena_pkg::RED_NONE),
-      .d_i({last, side_addr, tree[Levels][0]}),
+      .d_i({last, side_addr, side_old, tree[Levels][0]}),
       .valid_o(side_valid),
-      .q_o({side_last, side_addr_o, row_value})
+      .q_o({side_last, side_write_addr_o, row_old, row_value})
   );
   vec_combine u_keep (
       .en_i(side_valid && keeps_side),
       .float_i(floats),
       .red_i(red),
-      .x_i(side_data_i),
+      .x_i(row_old),
       .y_i(row_value),
       .z_o(row_kept)
   );
 
   assign row_result = keeps_side ? row_kept : row_value;
-  assign side_read_o = side_valid && keeps_side;
   assign side_write_o = side_valid;
   assign side_write_data_o = floats && row_result[30:23] == '1 && row_result[22:0] != '0 ? 32'h7FC0_0000 : row_result;
   assign done_o = red == athena_pkg::RED_NONE ? out_valid && out_last : side_valid && side_last;
+  // A result meets a row's side output at their bank's port: it is written in the next cycle, which is free, since a step takes two.
+  assign waits = passes.clash && out_valid && side_valid;
+  always_ff @(posedge clk_i) begin
+    late <= waits && !rst_i;
+    if (waits) out_late <= out_now;
+  end
+  assign {out_live, write_addr_o, write_data_o} = late ? out_late : out_now;
   assign write_acc_o = result_acc;
   assign out_bytes = (LenBits + 2)'(out_live) << size_shift(result_type);
   always_comb begin
     for (int i = 0; i < Lanes * 4; i++) begin
-      write_o[i] = out_valid && result_type != athena_pkg::DT_NONE && (LenBits + 2)'(i) < out_bytes;
+      write_o[i] = (out_valid && !waits || late) && result_type != athena_pkg::DT_NONE && (LenBits + 2)'(i) < out_bytes;
     end
   end
 

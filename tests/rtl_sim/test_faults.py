@@ -7,7 +7,7 @@ import pytest
 
 from athena.errors import DeadlockError, FaultError, RuntimeLimitError
 from athena.isa.builder import Clip, StreamBuilder, Wait, acc, hbm, l1, self_sem
-from athena.isa.fields import CORE_QUEUES, SEGMENTS, Alu, Dt, Lut, Op, Seg, Sig, signal
+from athena.isa.fields import CORE_QUEUES, SEGMENTS, Acc, Alu, Dt, Lut, Op, Seg, Sig, signal
 from athena.isa.operand import Side, Vec
 from athena.isa.program import Program, QueueRun, Section
 from rtl_sim.job import Outcome, RtlJob
@@ -51,10 +51,11 @@ def _load(b, src=0, dst=0, rows=1, row=16, stride=0, seg=Seg.ACT, **more):
     b.load(hbm(seg, src, stride=stride), l1(dst, stride=stride), rows=rows, row_bytes=row, **more)
 
 
-def _matmul(b, a=0, d=0, dt=Dt.I8, zeros=(0, 0), m=2, stride=64):
+def _matmul(b, a=0, at=4096, d=0, dt=Dt.I8, zeros=(0, 0), m=2, stride=64, bias=None):
     b.matmul(
-        l1(a, stride=16, dt=dt), l1(4096, stride=16, dt=dt), acc(d, stride=stride, dt=Dt.I32),
-        m=m, n=3, k=4, zeros=zeros,
+        l1(a, stride=16, dt=dt), l1(at, stride=16, dt=dt), acc(d, stride=stride, dt=Dt.I32),
+        m=m, n=3, k=4, zeros=zeros, start=Acc.ZERO if bias is None else Acc.BIAS,
+        bias=None if bias is None else l1(bias, dt=Dt.I32),
     )  # fmt: skip
 
 
@@ -156,6 +157,9 @@ CASES = {
         1,
     ),
     "ACC past its end": (program(matrix=lambda b: _matmul(b, d=ACC_BYTES - 64)), RANGE, MATRIX, 1),
+    "A and B in one bank": (program(matrix=lambda b: _matmul(b, at=1024)), RANGE, MATRIX, 1),
+    "A and bias in one bank": (program(matrix=lambda b: _matmul(b, bias=512)), RANGE, MATRIX, 1),
+    "B and bias in one bank": (program(matrix=lambda b: _matmul(b, bias=6136)), RANGE, MATRIX, 1),
     "ACC misaligned": (program(matrix=lambda b: _matmul(b, d=2)), RANGE, MATRIX, 1),
     "VEC misaligned stride": (
         program(

@@ -125,6 +125,16 @@ L, M, V, S = Queue.LOAD, Queue.MATRIX, Queue.VECTOR, Queue.STORE
         bad(L, load_from(Seg.INPUT, (1 << 20) - 200), "INPUT bytes 1048376 … 1048631: outside"),
         bad(L, load_from(Seg.INPUT, 0), "INPUT bytes 0 … 255: outside", segment_bytes=(0,) * 8),
         bad(M, lambda b: good_matmul(b, b=l1(128, stride=16, dt=BF16)), "share an L1 bank"),
+        bad(
+            M,
+            lambda b: good_matmul(b, start=Acc.BIAS, bias=l1(512, dt=Dt.F32)),
+            "A and bias share an L1 bank",
+        ),
+        bad(
+            M,
+            lambda b: good_matmul(b, start=Acc.BIAS, bias=l1(4096 + 512, dt=Dt.F32)),
+            "B and bias share an L1 bank",
+        ),
         bad(M, lambda b: good_matmul(b, a=l1(1, stride=16, dt=BF16)), "not aligned"),
         bad(M, lambda b: good_matmul(b, a=l1(0, stride=17, dt=BF16)), "not aligned"),
         bad(M, lambda b: good_matmul(b, d=acc(0, stride=8)), "rows that are written overlap"),

@@ -124,14 +124,13 @@ class Demand:
         return DT_BYTES[Dt(int(self.word["dt"]) >> 4 * index & 15)]
 
     def use(self, name, side, span):
-        """Reserve the ports of an operand whose bytes span `span(stride)`; returns the bank of its
-        first byte.
-        """
+        """Reserve the ports of an operand whose bytes span `span(stride)`; returns its banks."""
         seg, low, stride = self.place(name)
         per = self.chip.l1_bank_bytes if seg is Seg.L1 else self.chip.acc_region_bytes
         size = span(stride)
-        self.ports |= {(side, *bank) for bank in banks(seg.name, low, size, per)}
-        return seg, low // per
+        touched = banks(seg.name, low, size, per)
+        self.ports |= {(side, *bank) for bank in touched}
+        return touched
 
     def matmul(self, op, queue):
         assert op is Op.MATMUL
@@ -197,16 +196,24 @@ class Demand:
             }
             if kind in spans:
                 reads.append(self.use(name, "read", spans[kind]))
-        writes = []
+        writes = []  # with `reads`: the banks of each operand
         red = p[0] >> 24 & 255
         if red:
             side = lambda s: (rows - 1) * s + 4  # noqa: E731
             writes.append(self.use("e", "write", side))
             if int(self.word["mode"]) & 4:
-                self.use("e", "read", side)
+                reads.append(self.use("e", "read", side))
         if self.size(3):
             writes.append(self.use("d", "write", block(self.size(3))))
-        passes = max(max(group.count(bank) for bank in group) for group in (reads, writes) if group)
+        steps = []  # steps[i]: the banks read in cycle i of a step
+        for touched in reads:
+            free = next((step for step in steps if not step & touched), None)
+            if free is None:
+                steps.append(set(touched))
+            else:
+                free |= touched
+        clash = len(writes) == 2 and writes[0] & writes[1]
+        passes = max(len(steps), 2 if clash else 1)
         self.beats = law.vec_cycles(rows, cols, vector.lanes, vector.startup_cycles, passes, red)
 
     def dma(self, op, queue):
@@ -359,6 +366,8 @@ def start_unit(lane, lanes, chip, time, demand):
     if time < lane.ready or len(lane.flying) >= room:
         return None
     others = [ports for other in lanes if other is not lane for _, ports in other.flying]
+    if Op(int(demand.word["op"])) is Op.FILL:
+        others += [ports for _, ports in lane.flying]  # it has no reads
     if demand.ports & set().union(*others):
         return None
     complete = time + demand.beats + demand.latency
