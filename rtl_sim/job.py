@@ -38,6 +38,7 @@ from athena.isa.fields import (
 from athena.isa.program import Program, Section, Tensor
 from rtl_sim import memory
 from rtl_sim.counters import Counters, decode_counters
+from rtl_sim.locate import launches
 from rtl_sim.package import MEMORY_BYTES, PROGRAM_WORDS, RUNS_MAX, Fault
 
 PAGE_BYTES = 4096
@@ -163,16 +164,12 @@ def _section_bases(section: Section, repeat: int, bases: tuple[int, ...]) -> lis
 
 def _runs(program: Program, bases: tuple[int, ...], starts: list[int]) -> dict[Queue, list[bytes]]:
     runs: dict[Queue, list[bytes]] = {queue: [] for queue in CORE_QUEUES}
-    for section in program.sections:
-        for repeat in range(section.repeat):
-            for run in section.runs:
-                if run.kind not in runs or (run.units and 0 not in run.units):
-                    continue
-                areg = [0] * AREGS
-                for number, value in run.aregs:
-                    areg[number] = value
-                seg = _section_bases(section, repeat, bases)
-                runs[run.kind].append(_descriptor(starts[run.stream], seg, areg))
+    for section, repeat, run in launches(program):
+        areg = [0] * AREGS
+        for number, value in run.aregs:
+            areg[number] = value
+        seg = _section_bases(section, repeat, bases)
+        runs[run.kind].append(_descriptor(starts[run.stream], seg, areg))
     return runs
 
 

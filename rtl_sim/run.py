@@ -10,40 +10,80 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from athena.chip.model import Chip
-from athena.errors import DeadlockError, FaultError, InternalError, RuntimeLimitError
+from athena.errors import DeadlockError, FaultError, InternalError, RuntimeLimitError, printable
 from athena.isa.program import Program
-from rtl_sim.build import simulator
+from rtl_sim.build import simulator, wave_format
 from rtl_sim.job import Outcome, RtlJob, RtlResult, decode_result, encode
+from rtl_sim.locate import halted
 
 CYCLE_LIMIT = 2_000_000
 START_LIMIT_S = 60.0
-CYCLES_PER_S = 20_000.0  # far below what a slow machine simulates
+CYCLES_PER_S = 2_000.0  # far below what a slow machine simulates
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wave:
+    """A waveform file (.fst or .vcd) and the cycles that it holds, both ends included."""
+
+    path: Path
+    first_cycle: int = 0
+    last_cycle: int = (1 << 31) - 1
 
 
 def run_jobs(
-    jobs: Sequence[RtlJob], chip: Chip, *, cycle_limit: int = CYCLE_LIMIT
+    jobs: Sequence[RtlJob],
+    chip: Chip | Sequence[Chip],
+    *,
+    cycle_limit: int | Sequence[int] = CYCLE_LIMIT,
+    processes: int = 1,
+    wave: Wave | None = None,
 ) -> list[RtlResult]:
-    """Run every job, one after another in one process; faults and deadlocks are in the results.
+    """Run every job, one after another in each process; faults and deadlocks are in the results.
 
+    `chip` and `cycle_limit` may be one a job; the chips share one build. `wave` is of the first
+    job.
     Raises: ToolError, InputError, CapacityError, RuntimeLimitError when the simulator does not end.
     """
-    program = simulator(chip)
+    if not jobs:
+        return []
+    chips = [chip] * len(jobs) if isinstance(chip, Chip) else list(chip)
+    limits = [cycle_limit] * len(jobs) if isinstance(cycle_limit, int) else list(cycle_limit)
+    program = simulator(chips[0], wave=wave_format(wave.path) if wave else "")
+    cases = list(zip(jobs, chips, limits, strict=True))
+    parts = [range(start, len(cases), processes) for start in range(min(processes, len(cases)))]
+    with ThreadPoolExecutor(len(parts)) as pool:
+        made = pool.map(lambda part: _run_part(program, [cases[i] for i in part], wave), parts)
+        found = {i: result for part, results in zip(parts, made, strict=True)
+                 for i, result in zip(part, results, strict=True)}  # fmt: skip
+    return [found[i] for i in range(len(cases))]
+
+
+def _run_part(
+    program: Path, cases: Sequence[tuple[RtlJob, Chip, int]], wave: Wave | None
+) -> list[RtlResult]:
+    """One process of the simulator."""
+    chip = cases[0][1]
     with tempfile.TemporaryDirectory(prefix="athena-rtl-") as name:
         folder = Path(name)
-        for number, job in enumerate(jobs):
-            (folder / f"{number}.in").write_bytes(encode(job, chip, cycle_limit))
-        limit_s = START_LIMIT_S + len(jobs) * cycle_limit / CYCLES_PER_S
+        for number, (job, target, limit) in enumerate(cases):
+            (folder / f"{number}.in").write_bytes(encode(job, target, limit))
+        command = [str(program), f"+dir={folder}", f"+count={len(cases)}"]
+        if wave is not None:
+            command += [f"+wave={wave.path}", f"+wave_first={wave.first_cycle}",
+                        f"+wave_last={wave.last_cycle}"]  # fmt: skip
+        limit_s = START_LIMIT_S + sum(limit for _, _, limit in cases) / CYCLES_PER_S
         try:
             done = subprocess.run(
-                [str(program), f"+dir={folder}", f"+count={len(jobs)}"],
-                capture_output=True, text=True, timeout=limit_s, check=False,
-            )  # fmt: skip
+                command, capture_output=True, text=True, timeout=limit_s, check=False
+            )
         except subprocess.TimeoutExpired as exc:
             raise RuntimeLimitError(
                 f"the RTL simulation did not end in {limit_s:.0f} s", where=chip.name
@@ -53,7 +93,10 @@ def run_jobs(
                 f"the RTL simulator ended with {done.returncode}: {done.stderr[-500:]}",
                 where=chip.name,
             )
-        return [decode_result(job, chip, folder, number) for number, job in enumerate(jobs)]
+        return [
+            decode_result(job, target, folder, number)
+            for number, (job, target, _) in enumerate(cases)
+        ]
 
 
 def run_program(
@@ -69,12 +112,22 @@ def run_program(
     """
     job = RtlJob(program=program, inputs=inputs or {})
     (result,) = run_jobs([job], chip, cycle_limit=cycle_limit)
-    at = f"{program.name}: queue {result.fault_queue.name}, word {result.fault_pc}"
+    return finished(program, result, cycle_limit)
+
+
+def finished(program: Program, result: RtlResult, cycle_limit: int) -> RtlResult:
+    """The result of a program that ended as it should.
+
+    Raises: FaultError, DeadlockError, RuntimeLimitError.
+    """
     if result.outcome is Outcome.FAULT:
+        place = halted(program, result.trace, result.fault_queue, result.fault_pc)
+        node = f", node '{printable(place.node)}'" if place.node else ""
         raise FaultError(
-            f"the RTL core halted: {result.fault.name}", where=at,
+            f"the RTL core halted: {result.fault.name} at {printable(place.word, 400)}",
+            where=f"{program.name}: queue {place.queue}, word {place.pc}{node}",
             hint="`rtl: no` in docs/isa.md marks words that the RTL does not have",
-        )  # fmt: skip
+        )
     if result.outcome is Outcome.DEADLOCK:
         raise DeadlockError("every queue of the RTL core waits", where=program.name)
     if result.outcome is Outcome.LIMIT:

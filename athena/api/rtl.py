@@ -1,12 +1,14 @@
 """A program on the RTL of the core beside the simulators.
 
-In:  a compiled model, program or program file; inputs. Out: `RtlComparison` (frozen).
+In:  a compiled model, program or program file; inputs. Out: `RtlRun` (frozen).
 Raises: ToolError without Verilator or a C++ compiler; InputError, CapacityError, FaultError,
-DeadlockError, RuntimeLimitError.
+DeadlockError, RuntimeLimitError, UsageError for a chip that the RTL is not.
 """
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,80 +20,212 @@ from numpy.typing import NDArray
 from athena.api.arrays import read_npz
 from athena.api.compiled import CompiledModel
 from athena.api.execute import Executable, resolve
-from athena.api.samples import VERIFY_SEED, random_inputs
+from athena.api.samples import VERIFY_SEED, program_inputs, random_inputs
 from athena.chip import Chip
-from athena.errors import InputError, UsageError, printable
-from athena.functional import Machine
+from athena.chip.model import MemoryKind
+from athena.errors import UsageError, printable
+from athena.files import check_output
 from athena.functional.convert import to_storage
-from athena.isa.fields import Seg
+from athena.isa.fields import CORE_QUEUES, Seg
 from athena.isa.program import Program
-from athena.timing import simulate
-from rtl_sim.run import run_program
+from rtl_sim.build import simulator, wave_format
+from rtl_sim.correlate import Agreement, Models, correlate, model_run
+from rtl_sim.job import RtlJob, RtlResult
+from rtl_sim.locate import Place, busy_cycles
+from rtl_sim.run import Wave, finished, run_jobs
 
 Array = NDArray[Any]
+Inputs = Mapping[str, Array]
+DEFAULT_CHIP = "athena-edge"
+LONG_CYCLES = 5000  # from here on the tighter bound holds
+LONG_ERROR_PERCENT = 2.0
+SHORT_ERROR_PERCENT = 5.0
+SLACK_CYCLES = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RtlComparison:
-    """`differs` names the outputs whose bytes are not those of the functional simulator."""
+class UnitBusy:
+    """Cycles in which a queue had a word between issue and completion."""
 
+    queue: str
+    rtl_cycles: int
+    timing_cycles: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RtlRun:
+    """One program on RTL, functional and timing simulator.
+
+    `differs` names the outputs whose bytes are not the functional simulator's; the two differences
+    say in words how the traces differ (empty: equal in every word), `first_difference` where.
+    """
+
+    name: str
+    chip: str
+    precision: str
+    memory: str
     outputs: tuple[str, ...]
     differs: tuple[str, ...]
+    words: int
+    bytes_difference: str
+    cycles_difference: str
+    first_difference: Place | None
     rtl_cycles: int
-    model_cycles: int
-
-    @property
-    def equal(self) -> bool:
-        """Whether all outputs are equal bit for bit."""
-        return not self.differs
-
-    @property
-    def cycle_error(self) -> float:
-        """The timing model's cycles over the RTL's, less 1."""
-        return self.model_cycles / self.rtl_cycles - 1.0 if self.rtl_cycles else 0.0
+    timing_cycles: int
+    error_percent: float
+    passed: bool
+    units: tuple[UnitBusy, ...]
+    build_seconds: float
+    run_seconds: float
+    cycles_per_second: float
 
 
-def compare(
+def rtl_run(
     source: Executable,
     chip: str | Path | Chip | None = None,
-    inputs: None | str | Path | Mapping[str, Array] = None,
-) -> RtlComparison:
+    inputs: None | str | Path | Inputs = None,
+    *,
+    wave: Wave | None = None,
+) -> RtlRun:
     """Execute on RTL, functional simulator and timing model; the chip needs exactly one core."""
     program, target = resolve(source, None if isinstance(source, CompiledModel) else chip)
-    if target.cores != 1 or target.cluster.l2_bytes:
-        raise UsageError(
-            f"chip '{target.name}' has {target.cores} cores; the RTL is one core without L2",
-            where="athena rtl",
-            hint="use --chip athena-edge-ci",
-        )
+    check_executable(program, target)
     arrays = _inputs(source, program, inputs)
-    machine = Machine(program, target)
-    machine.run(arrays)
-    stored = {
+    start = time.monotonic()
+    if wave is not None:
+        check_output(wave.path, _file_of(source))
+    simulator(target, wave=wave_format(wave.path) if wave else "")
+    built = time.monotonic()
+    models = model_run(RtlJob(program=program, inputs=arrays), target)
+    begun = time.monotonic()
+    limit = cycle_limit(models)
+    result = _run(RtlJob(program=program, inputs=stored(program, arrays)), target, limit, wave)
+    seconds = time.monotonic() - begun
+    finished(program, result, limit)
+    agreement = correlate(RtlJob(program=program), target, result, models)
+    return RtlRun(
+        name=program.name,
+        chip=target.name,
+        precision=program.precision,
+        memory=memory_text(target),
+        outputs=tuple(t.name for t in program.tensors if t.role == "output"),
+        differs=differing_outputs(program, models, result),
+        words=agreement.words,
+        bytes_difference=agreement.bytes_difference,
+        cycles_difference=agreement.cycles_difference,
+        first_difference=agreement.place,
+        rtl_cycles=agreement.cycles_rtl,
+        timing_cycles=agreement.cycles_timing,
+        error_percent=error_percent(agreement),
+        passed=within_bounds(agreement, target),
+        units=_units(models, result),
+        build_seconds=built - start,
+        run_seconds=seconds,
+        cycles_per_second=result.cycles / seconds,
+    )
+
+
+def _file_of(source: Executable) -> str | Path | None:
+    if isinstance(source, CompiledModel):
+        return source.model.path
+    return None if isinstance(source, Program) else source
+
+
+def check_executable(program: Program, chip: Chip) -> None:
+    """Refuse what the RTL cannot run, whatever its words.
+
+    Raises: UsageError.
+    """
+    if chip.cores != 1 or chip.cluster.l2_bytes:
+        raise UsageError(
+            f"chip '{chip.name}' has {chip.cores} cores; the RTL is one core without L2",
+            where="athena rtl",
+            hint="use --chip athena-edge or athena-edge-ci",
+        )
+    if program.host_calls or program.weightless:
+        why = "needs the host" if program.host_calls else "has no weights"
+        raise UsageError(
+            f"the program {why}, which the RTL cannot execute",
+            where=printable(program.name),
+            hint="`athena simulate` costs it",
+        )
+
+
+def cycle_limit(models: Models) -> int:
+    """Where the RTL is stopped: far behind the timing model's end."""
+    return 2 * models.timeline.cycles + SLACK_CYCLES
+
+
+def error_percent(agreement: Agreement) -> float:
+    """The timing model's cycles over the RTL's, less 1, in percent."""
+    rtl = agreement.cycles_rtl
+    return 100.0 * (agreement.cycles_timing - rtl) / rtl if rtl else 0.0
+
+
+def within_bounds(agreement: Agreement, chip: Chip) -> bool:
+    """Every byte; with fixed-latency memory every cycle of every word, else the sum nearly."""
+    if agreement.bytes_difference:
+        return False
+    if chip.hbm.kind == MemoryKind.FIXED:
+        return not agreement.cycles_difference
+    long = agreement.cycles_rtl > LONG_CYCLES
+    return abs(error_percent(agreement)) <= (LONG_ERROR_PERCENT if long else SHORT_ERROR_PERCENT)
+
+
+def memory_text(chip: Chip) -> str:
+    """`fixed, 40 cycles, 16 GB/s`."""
+    kind = "fixed" if chip.hbm.kind == MemoryKind.FIXED else "banks"
+    bandwidth = f"{chip.hbm.bandwidth_gbytes_per_s:g} GB/s"
+    return f"{kind}, {chip.hbm.latency_cycles} cycles, {bandwidth}"
+
+
+def stored(program: Program, arrays: Inputs) -> dict[str, Array]:
+    """Inputs as the chip's memory holds them."""
+    return {
         t.name: to_storage(np.asarray(arrays[t.name]), t.dtype, where=printable(t.name))
         for t in program.tensors
         if t.role == "input"
     }
-    result = run_program(program, target, stored)
-    outputs = [t for t in program.tensors if t.role == "output"]
-    differs = tuple(
-        t.name
-        for t in outputs
-        if not np.array_equal(
-            _bytes(machine.segment(Seg(t.segment)), t.byte_range()),
-            _bytes(result.segments[int(t.segment)], t.byte_range()),
-        )
-    )
-    return RtlComparison(
-        outputs=tuple(t.name for t in outputs),
-        differs=differs,
-        rtl_cycles=result.cycles,
-        model_cycles=simulate(program, target).cycles,
+
+
+def differing_outputs(program: Program, models: Models, result: RtlResult) -> tuple[str, ...]:
+    """Outputs whose bytes in memory are not those of the functional machine."""
+    names = []
+    for tensor in program.tensors:
+        low, high = tensor.byte_range()
+        model = models.machine.segment(Seg(tensor.segment))[low:high]
+        if tensor.role == "output" and not np.array_equal(
+            model, result.segments[int(tensor.segment)][low:high]
+        ):
+            names.append(tensor.name)
+    return tuple(names)
+
+
+def _run(job: RtlJob, chip: Chip, limit: int, wave: Wave | None) -> RtlResult:
+    """The simulator; a waveform appears under its name when it is whole."""
+    if wave is None:
+        return run_jobs([job], chip, cycle_limit=limit)[0]
+    part = wave.path.with_name(f".{wave.path.name}.{os.getpid()}{wave.path.suffix}")
+    try:
+        held = Wave(path=part, first_cycle=wave.first_cycle, last_cycle=wave.last_cycle)
+        (result,) = run_jobs([job], chip, cycle_limit=limit, wave=held)
+        part.replace(wave.path)
+    finally:
+        part.unlink(missing_ok=True)
+    return result
+
+
+def _units(models: Models, result: RtlResult) -> tuple[UnitBusy, ...]:
+    rtl = busy_cycles(result.trace)
+    timing = {use.queue: round(use.busy_cycles) for use in models.timeline.units}
+    return tuple(
+        UnitBusy(queue=queue.name, rtl_cycles=rtl[queue], timing_cycles=timing[queue])
+        for queue in CORE_QUEUES
     )
 
 
 def _inputs(
-    source: Executable, program: Program, given: None | str | Path | Mapping[str, Array]
+    source: Executable, program: Program, given: None | str | Path | Inputs
 ) -> dict[str, Array]:
     if isinstance(given, str | Path):
         return read_npz(given)
@@ -99,12 +233,4 @@ def _inputs(
         return dict(given)
     if isinstance(source, CompiledModel):
         return random_inputs(source.model, source.graph, VERIFY_SEED)
-    if any(t.role == "input" for t in program.tensors):
-        raise InputError(
-            "the program needs inputs", where=printable(program.name), hint="--inputs IN.npz"
-        )
-    return {}
-
-
-def _bytes(image: NDArray[np.uint8], where: tuple[int, int]) -> NDArray[np.uint8]:
-    return image[where[0] : where[1]]
+    return program_inputs(program, VERIFY_SEED)

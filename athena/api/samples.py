@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from athena.api.models import Model
 from athena.errors import InputError, printable
+from athena.isa.program import Program
 from athena.verify import InputSpec, make_inputs
 from compiler.graph.chip_ops import Op
 from compiler.graph.graph import Graph
@@ -42,6 +43,18 @@ def input_specs(model: Model, chip_graph: Graph) -> tuple[InputSpec, ...]:
 def random_inputs(model: Model, chip_graph: Graph, seed: int) -> dict[str, Array]:
     """Seeded inputs of the model; see `athena.verify.make_inputs`."""
     return make_inputs(input_specs(model, chip_graph), seed)
+
+
+def program_inputs(program: Program, seed: int) -> dict[str, Array]:
+    """Seeded inputs of a program without its model: integers are 0 or 1, which are rows of every
+    table.
+    """
+    specs = [
+        InputSpec(name=tensor.name, dtype=tensor.source_dtype, shape=tensor.shape)
+        for tensor in program.tensors
+        if tensor.role == "input"
+    ]
+    return make_inputs(specs, seed)
 
 
 def calibration_samples(model: Model, arrays: Mapping[str, Array]) -> list[dict[str, Array]]:

@@ -1,35 +1,89 @@
 // Main loop of the batch simulator: `athena_core_sim +dir=FOLDER +count=N` runs jobs 0 … N-1 of the folder one after another.
+// A build with waveforms takes `+wave=FILE +wave_first=CYCLE +wave_last=CYCLE`: cycles of job 0 that are written, one nanosecond
+// each.
+#include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <string>
 
 #include "Vtb_core.h"
 #include "verilated.h"
+#if VM_TRACE_FST
+#include "verilated_fst_c.h"
+using WaveFile = VerilatedFstC;
+#elif VM_TRACE
+#include "verilated_vcd_c.h"
+using WaveFile = VerilatedVcdC;
+#endif
 
 namespace {
 
-void clock(Vtb_core& top) {
-    top.clk_i = 1;
-    top.eval();
-    top.clk_i = 0;
-    top.eval();
+std::string argument(VerilatedContext& context, const std::string& name) {
+    const std::string text = context.commandArgsPlusMatch(name.c_str());
+    return text.empty() ? text : text.substr(name.size() + 1);
 }
 
-void run_job(Vtb_core& top, int job) {
+#if VM_TRACE
+class Wave {
+public:
+    Wave(VerilatedContext& context, Vtb_core& top)
+        : path_(argument(context, "wave=")),
+          first_(std::atoll(argument(context, "wave_first=").c_str())),
+          last_(std::atoll(argument(context, "wave_last=").c_str())) {
+        if (path_.empty()) return;
+        top.trace(&file_, 99);
+        file_.open(path_.c_str());
+    }
+    ~Wave() { close(); }
+    void dump(std::int64_t cycle, int half) {
+        if (file_.isOpen() && cycle >= first_ && cycle <= last_) file_.dump(std::uint64_t(cycle) * 1000 + half * 500);
+    }
+    void close() {
+        if (file_.isOpen()) file_.close();
+    }
+
+private:
+    std::string path_;
+    std::int64_t first_, last_;
+    WaveFile file_;
+};
+#else
+class Wave {
+public:
+    Wave(VerilatedContext&, Vtb_core&) {}
+    void dump(std::int64_t, int) {}
+    void close() {}
+};
+#endif
+
+// One clock, whose rising edge begins `cycle`: the one that launches begins cycle 0.
+void clock(Vtb_core& top, Wave& wave, std::int64_t cycle) {
+    top.clk_i = 1;
+    top.eval();
+    wave.dump(cycle, 0);
+    top.clk_i = 0;
+    top.eval();
+    wave.dump(cycle, 1);
+}
+
+void run_job(Vtb_core& top, Wave& wave, int job) {
     top.job_i = job;
     top.rst_i = 1;
     top.load_i = 1;
-    clock(top);
+    clock(top, wave, -2);
     top.load_i = 0;
-    clock(top);
+    clock(top, wave, -1);
     top.rst_i = 0;
     top.launch_i = 1;
-    clock(top);
+    std::int64_t cycle = 0;
+    clock(top, wave, cycle);
     top.launch_i = 0;
     top.eval();
-    while (!top.stop_o) clock(top);
-    clock(top);  // the trace looks at a word's bytes one cycle after its completion
+    while (!top.stop_o) clock(top, wave, ++cycle);
+    clock(top, wave, ++cycle);  // the trace looks at a word's bytes one cycle after its completion
+    wave.close();
     top.dump_i = 1;
-    clock(top);
+    clock(top, wave, ++cycle);
     top.dump_i = 0;
 }
 
@@ -38,12 +92,15 @@ void run_job(Vtb_core& top, int job) {
 int main(int argc, char** argv) {
     const auto context = std::make_unique<VerilatedContext>();
     context->commandArgs(argc, argv);
+#if VM_TRACE
+    context->traceEverOn(true);
+#endif
     const auto top = std::make_unique<Vtb_core>(context.get());
-    const char* text = context->commandArgsPlusMatch("count=");
-    const int count = text[0] ? std::atoi(text + sizeof("+count=") - 1) : 0;
+    Wave wave(*context, *top);
+    const int count = std::atoi(argument(*context, "count=").c_str());
     top->clk_i = 0;
     top->eval();  // `initial` blocks, before the first edge
-    for (int job = 0; job < count; ++job) run_job(*top, job);
+    for (int job = 0; job < count; ++job) run_job(*top, wave, job);
     top->final();
     return 0;
 }

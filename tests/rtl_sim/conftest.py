@@ -47,6 +47,7 @@ def run_bench(rtl_tools, ci_chip, tmp_path, monkeypatch):
         monkeypatch.setenv("MAKEFLAGS", f"{build.MAKE_OVERRIDES} {UNOPTIMISED}")
         home = build.cache_folder(os.environ) / f"bench-{build.digest(ci_chip)}"
         package = build.write_package(ci_chip, home)
+        os.utime(home)  # the last use, for `build.prune`
         tag = "".join(f"-{key}{value}" for key, value in (parameters or {}).items())
         folder = home / f"{top}{tag}"
         _copy_objects(home, folder)

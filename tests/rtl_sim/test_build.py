@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
 from athena.chip.load import load_chip
-from athena.errors import ToolError
+from athena.errors import ToolError, UsageError
 from rtl_sim import build
 
 
@@ -42,6 +43,38 @@ def test_one_build_per_content(rtl_tools, ci_chip):
     assert first.stat().st_mtime_ns == stamp
     assert build.digest(ci_chip) != build.digest(load_chip("athena-edge"))
     assert str(first).startswith(str(build.cache_folder(os.environ)))
+
+
+def test_fst_without_its_libraries_is_said(tmp_path, monkeypatch):
+    compiler = tmp_path / "g++"
+    compiler.write_text("#!/bin/sh\nexit 1\n")
+    compiler.chmod(0o755)
+    with pytest.raises(ToolError, match="apt-get install liblz4-dev zlib1g-dev, or write a .vcd"):
+        build._check_fst({"PATH": str(tmp_path)})
+    with pytest.raises(UsageError, match="an .fst or a .vcd"):
+        build.wave_format(tmp_path / "out.png")
+
+
+def _build_of_age(folder, name, hours, size=10):
+    path = folder / name
+    path.mkdir()
+    (path / "file").write_bytes(bytes(size))
+    (folder / f"{name}.lock").touch()
+    stamp = time.time() - 3600 * hours
+    os.utime(path, (stamp, stamp))
+    return path
+
+
+def test_builds_long_unused_are_removed(tmp_path):
+    old = [_build_of_age(tmp_path, f"sim-{i}", 2 + i) for i in range(4)]
+    new = [_build_of_age(tmp_path, f"bench-{i}", 0.1) for i in range(3)]
+    broken = _build_of_age(tmp_path, "build-x", 3)
+    build.prune(tmp_path, keep=old[3], builds=5)
+    assert [path.exists() for path in old] == [True, False, False, True]
+    assert all(path.exists() for path in new) and not broken.exists()
+    assert not (tmp_path / "sim-1.lock").exists() and (tmp_path / "sim-0.lock").exists()
+    build.prune(tmp_path, keep=old[3], limit=40)
+    assert not old[0].exists() and all(path.exists() for path in (*new, old[3]))
 
 
 YOSYS = """

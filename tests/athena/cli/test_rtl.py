@@ -2,26 +2,118 @@
 
 from __future__ import annotations
 
-import shutil
+import dataclasses
 
+import numpy as np
 import pytest
 
+from athena.api import rtl
+from rtl_sim.build import missing_tools
 
-@pytest.mark.slow
-@pytest.mark.skipif(not all(map(shutil.which, ("g++", "make"))), reason="needs g++ and make")
-@pytest.mark.parametrize("precision", ["int8", "bf16"])
-def test_a_multiply_on_the_rtl(athena, precision, tmp_path):
+CI = ("--chip", "athena-edge-ci")
+needs_tools = pytest.mark.skipif(bool(missing_tools()), reason="; ".join(missing_tools()))
+
+
+@pytest.fixture
+def multiply(athena, tmp_path):
     path = tmp_path / "m.onnx"
     assert athena("models", "export", "matmul", "--sizes", "8,32,16", "-o", path).code == 0
-    told = athena("rtl", "run", path, "--precision", precision, "--json")
+    return path
+
+
+@needs_tools
+def test_a_multiply_in_both_precisions(athena, multiply):
+    told = athena("rtl", "run", multiply, *CI, "--json")
     assert told.code == 0, told.err
     found = told.json
-    assert found["outputs"] == ["y"] and found["differs"] == []
-    assert found["rtl_cycles"] == found["model_cycles"] > 0
+    assert found["schema"] == "athena-cli-rtl-run/2" and found["passed"]
+    assert [run["precision"] for run in found["runs"]] == ["int8", "bf16"]
+    for run in found["runs"]:
+        assert run["outputs"] == ["y"] and run["differs"] == []
+        assert run["rtl_cycles"] == run["timing_cycles"] > 0
+        assert run["words"] > 20 and run["first_difference"] is None
+        assert run["bytes_difference"] == run["cycles_difference"] == ""
+        assert [unit["queue"] for unit in run["units"]] == ["STORE", "LOAD", "MATRIX", "VECTOR"]
+        for unit in run["units"]:
+            assert 0 < unit["rtl_cycles"] == unit["timing_cycles"] < run["rtl_cycles"]
 
 
-def test_a_chip_of_many_cores_is_refused(athena, tmp_path):
-    path = tmp_path / "m.onnx"
-    athena("models", "export", "matmul", "--sizes", "8,32,16", "-o", path)
-    told = athena("rtl", "run", path, "--chip", "athena")
-    assert told.code == 2 and "64 cores" in told.err
+@needs_tools
+def test_a_program_file_in_one_table(athena, multiply, tmp_path):
+    program = tmp_path / "m.athena"
+    done = athena("compile", multiply, "--chip", "athena-edge-ci", "-o", program)
+    assert done.code == 0, done.err
+    told = athena("rtl", "run", program, *CI)
+    assert told.code == 0, told.err
+    assert told.out.count("┏") == 1 and "bf16" in told.out and "int8" not in told.out
+    for text in ("words compared", "cycles, RTL", "busy MATRIX", "cycles/s", "build / run"):
+        assert text in told.out, text
+
+
+def _broken(monkeypatch, column):
+    """The RTL's answer with one figure of one MATMUL word changed."""
+    jobs = rtl.run_jobs
+
+    def run_jobs(*arguments, **options):
+        (result,) = jobs(*arguments, **options)
+        trace = result.trace.copy()
+        rows = np.flatnonzero((trace[:, 0] == 2) & (trace[:, 5] != 0))
+        trace[rows[1], column] += 1
+        return [dataclasses.replace(result, trace=trace)]
+
+    monkeypatch.setattr(rtl, "run_jobs", run_jobs)
+
+
+@needs_tools
+@pytest.mark.parametrize(("column", "what"), [(5, "bytes"), (4, "cycles")])
+def test_a_difference_is_located(athena, multiply, monkeypatch, column, what):
+    _broken(monkeypatch, column)
+    told = athena("rtl", "run", multiply, *CI, "--precision", "bf16")
+    assert told.code == 1
+    assert "the RTL DIFFERS" in told.out and f"  {what} " in told.out
+    assert "1 of " in told.out and "MATRIX index" in told.out
+    assert "MATMUL" in told.out and "of the model: MatMul" in told.out
+    told = athena("rtl", "run", multiply, *CI, "--precision", "bf16", "--json")
+    found = told.json["runs"][0]
+    assert told.code == 1 and not told.json["passed"]
+    assert found["first_difference"]["queue"] == "MATRIX"
+    assert found["first_difference"]["sources"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--chip", "athena"), "64 cores"),
+        (("--wave", "out.txt"), ".fst or a .vcd"),
+        (("--wave-cycles", "0:5"), "needs --wave"),
+        (("--wave", "out.vcd", "--wave-cycles", "9:5"), "no range of cycles"),
+        (("--wave", "out.vcd", "--wave-cycles", "5"), "no range of cycles"),
+        (("--precision", "int9"), "int9"),
+    ],
+)
+def test_refused(athena, multiply, arguments, text):
+    told = athena("rtl", "run", multiply, *arguments)
+    assert told.code == 2 and text in told.err
+
+
+def test_missing_tools_are_said(athena, multiply, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("rtl_sim.build.shutil.which", lambda tool: None)
+    told = athena("rtl", "run", multiply, *CI)
+    assert told.code == 2 and "apt-get install g++" in told.err
+
+
+@needs_tools
+@pytest.mark.slow
+def test_a_window_of_the_waveform(athena, multiply, tmp_path):
+    """Times are cycles; the window holds these and no others; the clock is among the signals."""
+    path = tmp_path / "w.vcd"
+    options = ("--precision", "bf16", "--wave", path, "--wave-cycles", "100:120")
+    told = athena("rtl", "run", multiply, *CI, *options)
+    assert told.code == 0, told.err
+    assert f"wrote {path}" in told.out
+    text = path.read_text()
+    times = [int(line[1:]) for line in text.splitlines() if line.startswith("#")]
+    assert "$timescale 1ps" in text and " clk_i $end" in text
+    assert times == [500 * half for half in range(200, 242)]
+    assert not list(tmp_path.glob(".w.vcd*"))
