@@ -1,6 +1,6 @@
-"""Where a word of a trace stands in its program: text, node, source nodes; and busy cycles.
+"""Where a word of a trace stands in its program: text, node, source nodes.
 
-In:  a `Program`, rows of the RTL's retire trace. Out: `Place`; cycles by queue.   Raises: nothing.
+In:  a `Program`, rows of the RTL's retire trace. Out: `Place`.   Raises: nothing.
 """
 
 from __future__ import annotations
@@ -79,21 +79,3 @@ def halted(program: Program, trace: Ints, queue: Queue, pc: int) -> Place:
     run, numbers = int(last[6]), _streams(program, queue)
     ended = int(last[2]) == len(program.streams[numbers[run]].words) - 1
     return in_run(program, queue, len(rows), run + int(ended), pc)
-
-
-def busy_cycles(trace: Ints) -> dict[Queue, int]:
-    """Cycles in which a queue had a word between issue and completion, as `Timeline.units` counts
-    them.
-
-    The last word of a run is END, which is no work.
-    """
-    busy = {}
-    for queue in CORE_QUEUES:
-        rows = trace[trace[:, 0] == int(queue)]
-        rows = rows[np.argsort(rows[:, 1], kind="stable")]
-        ends = np.append(rows[1:, 6] != rows[:-1, 6], True)[: len(rows)]
-        spans = rows[~ends][:, 3:5]  # issue is in order, as the index is
-        reach = np.maximum.accumulate(np.append(0, spans[:, 1]))
-        starts = np.maximum(spans[:, 0], reach[:-1])
-        busy[queue] = int(np.maximum(0, spans[:, 1] - starts).sum())
-    return busy

@@ -26,12 +26,13 @@ from athena.chip.model import MemoryKind
 from athena.errors import UsageError, printable
 from athena.files import check_output
 from athena.functional.convert import to_storage
-from athena.isa.fields import CORE_QUEUES, Seg
+from athena.isa.fields import Seg
 from athena.isa.program import Program
 from rtl_sim.build import simulator, wave_format
 from rtl_sim.correlate import Agreement, Models, correlate, model_run
+from rtl_sim.counters import timing_counters
 from rtl_sim.job import RtlJob, RtlResult
-from rtl_sim.locate import Place, busy_cycles
+from rtl_sim.locate import Place
 from rtl_sim.run import Wave, finished, run_jobs
 
 Array = NDArray[Any]
@@ -45,7 +46,7 @@ SLACK_CYCLES = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitBusy:
-    """Cycles in which a queue had a word between issue and completion."""
+    """Busy cycles of a queue: the core's performance counter and the timing model's figure."""
 
     queue: str
     rtl_cycles: int
@@ -216,11 +217,14 @@ def _run(job: RtlJob, chip: Chip, limit: int, wave: Wave | None) -> RtlResult:
 
 
 def _units(models: Models, result: RtlResult) -> tuple[UnitBusy, ...]:
-    rtl = busy_cycles(result.trace)
-    timing = {use.queue: round(use.busy_cycles) for use in models.timeline.units}
+    timing = timing_counters(models.timeline)
     return tuple(
-        UnitBusy(queue=queue.name, rtl_cycles=rtl[queue], timing_cycles=timing[queue])
-        for queue in CORE_QUEUES
+        UnitBusy(
+            queue=rtl.queue.name,
+            rtl_cycles=rtl.busy_cycles,
+            timing_cycles=model.busy_cycles,
+        )
+        for rtl, model in zip(result.counters.queues, timing.queues, strict=True)
     )
 
 

@@ -1,12 +1,12 @@
-"""Places of words in programs, and busy cycles, on programs put together by hand."""
+"""Places of words in programs put together by hand."""
 
 import numpy as np
 import pytest
 
 from athena.isa.builder import StreamBuilder
-from athena.isa.fields import CORE_QUEUES, SEGMENTS, Queue
+from athena.isa.fields import CORE_QUEUES, SEGMENTS
 from athena.isa.program import NodeInfo, Program, QueueRun, Section
-from rtl_sim.locate import busy_cycles, halted, in_run, launches
+from rtl_sim.locate import halted, in_run, launches
 
 STORE, LOAD, MATRIX, VECTOR = CORE_QUEUES
 
@@ -63,21 +63,3 @@ def test_where_the_core_halted(program):
     trace = np.concatenate([trace, [row(LOAD, 3 + i, i, 9, 9, 1) for i in range(3)]])
     assert halted(program, trace, LOAD, 3).node == "gemm"  # behind END of run 1
     assert halted(program, trace, LOAD, 3).index == 6
-
-
-@pytest.mark.parametrize(
-    ("spans", "busy"),
-    [
-        ([(0, 4)], 4),
-        ([(0, 4), (4, 6)], 6),
-        ([(0, 4), (2, 3), (9, 10)], 5),
-        ([(1, 20), (3, 20), (5, 21)], 20),
-        ([], 0),
-    ],
-)
-def test_busy_cycles(spans, busy):
-    rows = [row(MATRIX, i, i, *span, 0) for i, span in enumerate(spans)]
-    end = row(MATRIX, len(rows), len(rows), 30, 31, 0)
-    found = busy_cycles(np.array([*rows, end], np.int64))
-    assert found == {STORE: 0, LOAD: 0, MATRIX: busy, VECTOR: 0}
-    assert set(found) == set(CORE_QUEUES) and found[Queue.MATRIX] == busy
