@@ -40,7 +40,7 @@ class Wave:
 
 def run_jobs(
     jobs: Sequence[RtlJob],
-    chip: Chip | Sequence[Chip],
+    chip: Chip,
     *,
     cycle_limit: int | Sequence[int] = CYCLE_LIMIT,
     processes: int = 1,
@@ -48,38 +48,40 @@ def run_jobs(
 ) -> list[RtlResult]:
     """Run every job, one after another in each process; faults and deadlocks are in the results.
 
-    `chip` and `cycle_limit` may be one a job; the chips share one build. `wave` is of the first
-    job.
+    `cycle_limit` may be one a job. `wave` is of the first job.
     Raises: ToolError, InputError, CapacityError, RuntimeLimitError when the simulator does not end.
     """
     if not jobs:
         return []
-    chips = [chip] * len(jobs) if isinstance(chip, Chip) else list(chip)
     limits = [cycle_limit] * len(jobs) if isinstance(cycle_limit, int) else list(cycle_limit)
-    program = simulator(chips[0], wave=wave_format(wave.path) if wave else "")
-    cases = list(zip(jobs, chips, limits, strict=True))
+    program = simulator(chip, wave=wave_format(wave.path) if wave else "")
+    cases = list(zip(jobs, limits, strict=True))
     parts = [range(start, len(cases), processes) for start in range(min(processes, len(cases)))]
     with ThreadPoolExecutor(len(parts)) as pool:
-        made = pool.map(lambda part: _run_part(program, [cases[i] for i in part], wave), parts)
+        made = pool.map(
+            lambda part: _run_part(
+                program, chip, [cases[i] for i in part], wave if 0 in part else None
+            ),
+            parts,
+        )
         found = {i: result for part, results in zip(parts, made, strict=True)
                  for i, result in zip(part, results, strict=True)}  # fmt: skip
     return [found[i] for i in range(len(cases))]
 
 
 def _run_part(
-    program: Path, cases: Sequence[tuple[RtlJob, Chip, int]], wave: Wave | None
+    program: Path, chip: Chip, cases: Sequence[tuple[RtlJob, int]], wave: Wave | None
 ) -> list[RtlResult]:
     """One process of the simulator."""
-    chip = cases[0][1]
     with tempfile.TemporaryDirectory(prefix="athena-rtl-") as name:
         folder = Path(name)
-        for number, (job, target, limit) in enumerate(cases):
-            (folder / f"{number}.in").write_bytes(encode(job, target, limit))
+        for number, (job, limit) in enumerate(cases):
+            (folder / f"{number}.in").write_bytes(encode(job, chip, limit))
         command = [str(program), f"+dir={folder}", f"+count={len(cases)}"]
         if wave is not None:
             command += [f"+wave={wave.path}", f"+wave_first={wave.first_cycle}",
                         f"+wave_last={wave.last_cycle}"]  # fmt: skip
-        limit_s = START_LIMIT_S + sum(limit for _, _, limit in cases) / CYCLES_PER_S
+        limit_s = START_LIMIT_S + sum(limit for _, limit in cases) / CYCLES_PER_S
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=limit_s, check=False
@@ -93,10 +95,7 @@ def _run_part(
                 f"the RTL simulator ended with {done.returncode}: {done.stderr[-500:]}",
                 where=chip.name,
             )
-        return [
-            decode_result(job, target, folder, number)
-            for number, (job, target, _) in enumerate(cases)
-        ]
+        return [decode_result(job, chip, folder, number) for number, (job, _) in enumerate(cases)]
 
 
 def run_program(
