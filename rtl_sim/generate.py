@@ -21,8 +21,10 @@ from athena.isa.fields import (
     Acc,
     Alu,
     Dt,
+    GatherMode,
     Kind,
     Lut,
+    Perm,
     Queue,
     Red,
     Seg,
@@ -267,6 +269,58 @@ def _map(make: Maker) -> None:
     make.store(out, out_stride, rows, row, DONE)
 
 
+def _side_length(make: Maker) -> int:
+    """A number of rows or columns: mostly about the number of lanes."""
+    lanes = make.chip.core.vector.lanes
+    return (1, lanes - 1, lanes, lanes + 1, make.pick(2, 3 * lanes))[make.pick(0, 4)]
+
+
+def _permute(make: Maker) -> None:
+    """LOAD, VPERM, STORE."""
+    rows, cols, mode = _side_length(make), _side_length(make), Perm(make.pick(0, 3))
+    types = TYPES
+    if mode in (Perm.ROTATE_HALF, Perm.ROTATE_PAIRS):
+        cols, types = 2 * cols, tuple(dt for dt in TYPES if dt not in INTEGERS)
+    dt = types[make.pick(0, len(types) - 1)]
+    size = DT_BYTES[dt]
+    stride = size * (cols + make.pick(0, 3))
+    at = make.room(rows * stride)
+    make.load(at, stride, rows, size * cols, FILLED)
+    height, width = (cols, rows) if mode is Perm.TRANSPOSE else (rows, cols)
+    out_stride = size * (width + make.pick(0, 3))
+    out = make.room(height * out_stride)
+    make.streams[Queue.VECTOR].vperm(
+        make.near(at, stride=stride, dt=dt), make.near(out, stride=out_stride, dt=dt), mode,
+        rows=rows, cols=cols, waits=[Wait(FILLED)], signals=[self_sem(DONE)],
+    )  # fmt: skip
+    make.store(out, out_stride, height, size * width, DONE)
+
+
+def _pick_elements(make: Maker) -> None:
+    """LOAD a table, FILL indices, VGATHER, STORE."""
+    rows, cols, limit = _side_length(make), _side_length(make), make.pick(1, 20)
+    mode, dt = GatherMode(make.pick(0, 1)), TYPES[make.pick(0, len(TYPES) - 1)]
+    size, by_row = DT_BYTES[dt], mode is GatherMode.ROWS
+    height, width = (limit, cols) if by_row else (rows, limit)
+    stride, out_stride = size * (width + make.pick(0, 3)), size * (cols + make.pick(0, 3))
+    at, out = make.room(height * stride), make.room(rows * out_stride)
+    index, index_stride = make.room(4 * rows * cols), 4 * cols
+    make.load(at, stride, height, size * width, FILLED)
+    across, down = (rows, 1) if by_row else (cols, rows)
+    for place in range(across):  # a column of equal indices
+        make.streams[Queue.LOAD].fill(
+            l1(index + 4 * place, stride=index_stride), rows=down, row_bytes=4,
+            value=make.pick(0, limit - 1),
+            signals=[self_sem(FILLED)] if place == across - 1 else [],
+        )  # fmt: skip
+    make.streams[Queue.VECTOR].vgather(
+        make.near(at, stride=stride, dt=dt), make.near(index, stride=index_stride, dt=Dt.I32),
+        make.near(out, stride=out_stride, dt=dt), mode, rows=rows, cols=cols, limit=limit,
+        waits=[Wait(FILLED, 2)], signals=[self_sem(DONE)],
+    )  # fmt: skip
+    make.store(out, out_stride, rows, size * cols, DONE)
+
+
 def _looped(make: Maker) -> None:
     """The same over a ring of buffers: LOOPs with aregs in every queue, one nested, one clipped."""
     times, rows, cols = make.pick(1, 4), make.pick(1, 4), make.pick(1, 16)
@@ -332,7 +386,10 @@ def _reaches(code: int) -> bool:
     return bool(code >> 5 & 1)
 
 
-TASKS = (_multiply, _multiply, _multiply, _pass_on, _fill, _gather, _map, _map, _looped, _nothing)
+TASKS = (
+    _multiply, _multiply, _multiply, _pass_on, _fill, _gather, _map, _map, _permute, _pick_elements,
+    _looped, _nothing,
+)  # fmt: skip
 
 
 def random_job(seed: int, chip: Chip) -> RtlJob:

@@ -30,7 +30,7 @@ class Fault(IntEnum):
     RANGE = 2  # an operand outside its memory, or a count above the RTL's counters
     SEMAPHORE = 3  # a counter above its limit, or taken by two queues at once
     LOOP = 4  # nested too deep, body longer than the FIFO or the loop around it, END inside
-    INDEX = 5  # a row number of COPYX outside its table
+    INDEX = 5  # an index of COPYX or VGATHER outside its table
     MEMORY = 6  # main memory answered with an error
 
 
@@ -45,6 +45,8 @@ _ENUMS = (
     (fields.Red, 8),
     (fields.Kind, 8),
     (fields.Acc, 2),
+    (fields.Perm, 8),
+    (fields.GatherMode, 8),
     (Fault, 3),
     (memory.Setting, 5),
     *registers.ENUMS,
@@ -153,6 +155,7 @@ def check_chip(chip: Chip) -> None:
         (chip.noc.signal_cycles >= 1, "noc.signal_cycles", "at least 1"),
         (beats.is_integer(), "core.fetch_bytes_per_cycle", "must divide a word"),
         (_power_of_two(core.vector.lanes), "core.vector.lanes", "must be a power of two"),
+        (core.vector.lanes >= 2, "core.vector.lanes", "at least 2"),
         (core.load_bytes_per_cycle % 4 == 0, "core.load_bytes_per_cycle", "a multiple of 4"),
         (_power_of_two(core.fifo_words), "core.fifo_words", "must be a power of two"),
         (_power_of_two(chip.l1_bank_bytes), "core.l1_bytes", "banks must be a power of two"),

@@ -353,7 +353,8 @@ def vgather(row, info, state, base, scalars, mem, written, fault):
     """VGATHER."""
     rows = clipped(row, 0, state, scalars)
     cols = clipped(row, 1, state, scalars)
-    mode, dt, limit = row[1], row[2], row[42]
+    limit = clipped(row, 2, state, scalars)
+    mode, dt = row[1], row[2]
     size = size_of(dt)
     if rows == 0 or cols == 0:
         return 0

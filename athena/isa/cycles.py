@@ -87,18 +87,42 @@ def vec_cycles(rows: int, cols: int, lanes: int, startup: int, passes: int, redu
     return startup + rows * ceil_div(cols, lanes) * passes + tree
 
 
-def vperm_cycles(rows: int, cols: int, lanes: int, startup: int) -> int:
-    """Cycles of VPERM: a row of lanes read and one written each cycle, whichever side is longer."""
+def vperm_cycles(rows: int, cols: int, lanes: int, startup: int, parts: int) -> int:
+    """Cycles of VPERM but TRANSPOSE: up to `lanes` elements are read and, in another order, written
+    each cycle.
+
+    `parts` of a row have runs of addresses of their own: the two halves of ROTATE_HALF, else 1.
+    """
     if rows == 0 or cols == 0:
         return 1
-    return startup + max(rows * ceil_div(cols, lanes), cols * ceil_div(rows, lanes))
+    return startup + rows * parts * ceil_div(cols // parts, lanes)
 
 
-def vgather_cycles(rows: int, cols: int, lanes: int, startup: int) -> int:
-    """Cycles of VGATHER: an index is read one cycle before its row."""
+def transpose_cycles(rows: int, cols: int, lanes: int, startup: int) -> int:
+    """Cycles of VPERM TRANSPOSE: blocks of lanes × lanes pass through one square of registers.
+
+    The rows of a block take the places of the columns of the block before, which leave in the same
+    cycles. The first block only enters, the last one only leaves; between them a block takes as
+    many cycles as the longer side of the first.
+    """
     if rows == 0 or cols == 0:
         return 1
-    return startup + rows * (1 + ceil_div(cols, lanes))
+    across = ceil_div(cols, lanes)
+    height, width = min(rows, lanes), min(cols, lanes)
+    between = ceil_div(rows, lanes) * across - 1
+    return startup + height + between * max(height, width) + cols - (across - 1) * lanes
+
+
+def vgather_cycles(rows: int, cols: int, lanes: int, startup: int, single: int) -> int:
+    """Cycles of VGATHER, whose indices and elements come through one port.
+
+    Whole rows: an index is read one cycle before its row. `single` elements: `lanes` indices are
+    read in one cycle, then each element in one of its own, as it has an address of its own.
+    """
+    if rows == 0 or cols == 0:
+        return 1
+    steps = ceil_div(cols, lanes)
+    return startup + rows * (steps + (cols if single else 1))
 
 
 def vmxq_cycles(rows: int, cols: int, lanes: int, startup: int) -> int:

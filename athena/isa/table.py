@@ -305,10 +305,12 @@ ROWS: tuple[WordRow, ...] = (
             "d[:, 2i] = -a[:, 2i+1], d[:, 2i+1] = a[:, 2i]. mode 3: d[i, j] = a[i, j]. "
             "Negation flips the sign bit of floats."
         ),
-        cycles="startup + max(rows * ceil(cols / lanes), cols * ceil(rows / lanes))",
+        cycles=(
+            "startup + rows * ceil(cols / lanes), mode 1: startup + rows * 2 * ceil(cols / 2 / "
+            "lanes); mode 0: transpose_cycles below"
+        ),
         counts="bytes of L1 and ACC",
-        rtl=False,
-        rtl_reason="no permutation network in the vector unit yet: it faults as illegal",
+        rtl=True,
     ),
     WordRow(
         op=Op.VGATHER,
@@ -319,13 +321,15 @@ ROWS: tuple[WordRow, ...] = (
             "d": ("d", "[rows, cols] in L1; the dtype of a"),
             "n0": ("rows", "rows (clip 0)"),
             "n1": ("cols", "columns (clip 1)"),
-            "n2": ("limit", "an index outside 0 … limit-1 is a fault"),
+            "n2": ("limit", "an index outside 0 … limit-1 is a fault (clip 2)"),
         },
         meaning="mode 0: d[r, :] = a[index[r], :]. mode 1: d[r, j] = a[r, index[r, j]].",
-        cycles="startup + rows * (1 + ceil(cols / lanes))",
+        cycles=(
+            "startup + rows * (1 + ceil(cols / lanes)), mode 1: startup + rows * (cols + "
+            "ceil(cols / lanes))"
+        ),
         counts="bytes of L1",
-        rtl=False,
-        rtl_reason="no indexed read port in the vector unit yet: it faults as illegal",
+        rtl=True,
     ),
     WordRow(
         op=Op.VMXQ,

@@ -14,6 +14,7 @@ from __future__ import annotations
 from athena.isa.cycles import (
     ceil_div,
     matmul_cycles,
+    transpose_cycles,
     vec_cycles,
     vec_passes,
     vgather_cycles,
@@ -66,6 +67,7 @@ from athena.timing.codes import (
     NONE,
     RED_NONE,
     RED_SUMSQ,
+    ROTATE_HALF,
     ROWS_MODE,
     STORE,
     TRANSPOSE,
@@ -235,7 +237,10 @@ def _permute(m, w, i, p, rows, cols, limit):
         touch(m, segment, at, (rows - 1) * stride + cols * size, READ)
         if mode == TRANSPOSE:
             d_rows, d_cols = cols, rows
-        m[D_CYCLES] = vperm_cycles(rows, cols, m[C_LANES], m[C_STARTUP])
+            m[D_CYCLES] = transpose_cycles(rows, cols, m[C_LANES], m[C_STARTUP])
+        else:
+            parts = 2 if mode == ROTATE_HALF else 1
+            m[D_CYCLES] = vperm_cycles(rows, cols, m[C_LANES], m[C_STARTUP], parts)
     else:
         table, width = (limit, cols) if mode == ROWS_MODE else (rows, limit)
         if limit > 0:
@@ -243,7 +248,7 @@ def _permute(m, w, i, p, rows, cols, limit):
         index = rows * 4 if mode == ROWS_MODE else (rows - 1) * w[i, STRIDE_B] + cols * 4
         touch(m, w[i, SEG_B], address(m, w, i, SEG_B, p), index, READ)
         local_read(m, w[i, SEG_B], rows * 4 if mode == ROWS_MODE else rows * cols * 4)
-        m[D_CYCLES] = vgather_cycles(rows, cols, m[C_LANES], m[C_STARTUP])
+        m[D_CYCLES] = vgather_cycles(rows, cols, m[C_LANES], m[C_STARTUP], mode != ROWS_MODE)
     local_read(m, segment, rows * cols * size)
     span = (d_rows - 1) * w[i, STRIDE_D] + d_cols * size
     touch(m, w[i, SEG_D], address(m, w, i, SEG_D, p), span, WRITE)

@@ -62,6 +62,7 @@ module core #(
     output logic               [Queues-1:0][Slots-1:0]               retire_o,
     output logic               [athena_pkg::COUNTERS-1:0][athena_pkg::COUNTER_BITS-1:0] counters_o
 );
+  localparam int VectorQ = int'(athena_pkg::QUEUE_VECTOR);
   localparam int Signals = Queues * 4 + (2 * Slots + 2) * 2;
 
   logic [Queues-1:0][athena_pkg::WORD_BITS-1:0] word;  // arrays of a word_t, a uop_t, a ports_t
@@ -182,12 +183,14 @@ module core #(
   );
 
   // Words in flight.
-  logic [1:0] dma_free, dma_ready, dma_moves, bad_index, bad_row;
+  logic [1:0] dma_free, dma_ready, dma_moves, bad_row;
   logic [$clog2(LoadBus+1)-1:0] load_bytes;
+  logic [2:0] bad_index;  // of STORE, LOAD, VECTOR
   logic [1:0][athena_pkg::PC_BITS-1:0] dma_pc;  // of the word whose beats are under way
   logic [1:0][Slots-1:0][athena_pkg::PC_BITS-1:0] slot_pc;
   logic [1:0] dma_error;
   logic [1:0][SlotBits-1:0] dma_error_slot;
+  logic [athena_pkg::PC_BITS-1:0] vector_pc;
   logic [1:0][Slots-1:0] dma_done;
   logic [1:0][Slots-1:0][1:0][15:0] dma_signals;
   logic [1:0] unit_done, unit_free;
@@ -285,6 +288,11 @@ module core #(
       fault_pc_o <= '0;
     end else if (!halted) begin
       if (sem_fault) fault_o <= athena_pkg::FAULT_SEMAPHORE;
+      if (bad_index[2]) begin
+        fault_o <= athena_pkg::FAULT_INDEX;
+        fault_queue_o <= 2'(VectorQ);
+        fault_pc_o <= vector_pc;
+      end
       for (int q = 1; q >= 0; q--) begin
         if (dma_error[q]) begin
           fault_o <= athena_pkg::FAULT_MEMORY;
@@ -316,6 +324,7 @@ module core #(
       end
     end
   end
+  always_ff @(posedge clk_i) if (start[VectorQ]) vector_pc <= pc[VectorQ];
 
   counters u_counters (
       .clk_i,

@@ -21,7 +21,7 @@ module datapath #(
     output logic [1:0]                                       dma_moves_o,    // STORE, LOAD work on a beat
     output logic [1:0][Slots-1:0]                            dma_done_o,
     output logic [1:0]                                       unit_done_o,    // of MATRIX, VECTOR
-    output logic [1:0]                                       bad_index_o,
+    output logic [2:0]                                       bad_index_o,    // of STORE, LOAD, VECTOR
     output logic [1:0]                                       bad_row_o,
     output logic [1:0]                                       dma_error_o,
     output logic [1:0][SlotBits-1:0]                         dma_error_slot_o,
@@ -217,12 +217,17 @@ module datapath #(
   logic [VecBytes*8-1:0] vec_write_data;
   logic side_write;
   logic [31:0] side_write_data;
+  logic permutes, vec_done, permute_done;
+  athena_pkg::uop_t vector_uop;
+  assign vector_uop = uop_i[VectorQ];
+  assign permutes = vector_uop.word.op == athena_pkg::OP_VPERM || vector_uop.word.op == athena_pkg::OP_VGATHER;
+  assign unit_done_o[1] = vec_done || permute_done;
   vector_unit u_vector (
       .clk_i,
       .rst_i,
-      .start_i(start_i[VectorQ]),
-      .uop_i(uop_i[VectorQ]),
-      .done_o(unit_done_o[1]),
+      .start_i(start_i[VectorQ] && !permutes),
+      .uop_i(vector_uop),
+      .done_o(vec_done),
       .read_o(vec_read),
       .read_acc_o(vec_read_acc),
       .read_addr_o(vec_read_addr),
@@ -238,16 +243,43 @@ module datapath #(
       .side_write_addr_o(l1_write_addr[3]),
       .side_write_data_o(side_write_data)
   );
-  for (genvar i = 0; i < 3; i++) begin : g_vec_read
+
+  // VPERM and VGATHER, on the ports of VEC's operand a and result: the queue has one word in execution.
+  logic permute_read, permute_acc;
+  logic [L1Bits-1:0] permute_read_addr, permute_write_addr;
+  logic [VecBytes-1:0] permute_write;
+  logic [VecBytes*8-1:0] permute_data, permute_write_data;
+  permute_unit u_permute (
+      .clk_i,
+      .rst_i,
+      .start_i(start_i[VectorQ] && permutes),
+      .uop_i(vector_uop),
+      .done_o(permute_done),
+      .bad_index_o(bad_index_o[2]),
+      .read_o(permute_read),
+      .read_acc_o(permute_acc),
+      .read_addr_o(permute_read_addr),
+      .read_data_i(permute_data),
+      .write_o(permute_write),
+      .write_addr_o(permute_write_addr),
+      .write_data_o(permute_write_data)
+  );
+  assign l1_read[4] = permute_read ? !permute_acc : vec_read[0] && !vec_read_acc[0];
+  assign l1_read_addr[4] = permute_read ? permute_read_addr : vec_read_addr[0];
+  assign acc_read[1] = permute_read ? permute_acc : vec_read[0] && vec_read_acc[0];
+  assign acc_read_addr[1] = permute_read ? permute_read_addr[AccBits-1:0] : vec_read_addr[0][AccBits-1:0];
+  assign vec_read_data[0] = vec_read_acc[0] ? acc_read_data[1][VecBytes*8-1:0] : l1_read_data[4][VecBytes*8-1:0];
+  assign permute_data = permute_acc ? acc_read_data[1][VecBytes*8-1:0] : l1_read_data[4][VecBytes*8-1:0];
+  for (genvar i = 1; i < 3; i++) begin : g_vec_read
     assign l1_read[4+i] = vec_read[i] && !vec_read_acc[i];
     assign l1_read_addr[4+i] = vec_read_addr[i];
     assign acc_read[1+i] = vec_read[i] && vec_read_acc[i];
     assign acc_read_addr[1+i] = vec_read_addr[i][AccBits-1:0];
     assign vec_read_data[i] = vec_read_acc[i] ? acc_read_data[1+i][VecBytes*8-1:0] : l1_read_data[4+i][VecBytes*8-1:0];
   end
-  assign l1_write[2] = vec_write_acc ? '0 : PortBytes'(vec_write);
-  assign l1_write_addr[2] = vec_write_addr;
-  assign l1_write_data[2] = (PortBytes * 8)'(vec_write_data);
+  assign l1_write[2] = |permute_write ? PortBytes'(permute_write) : vec_write_acc ? '0 : PortBytes'(vec_write);
+  assign l1_write_addr[2] = |permute_write ? permute_write_addr : vec_write_addr;
+  assign l1_write_data[2] = (PortBytes * 8)'(|permute_write ? permute_write_data : vec_write_data);
   assign l1_write[3] = PortBytes'({4{side_write}});
   assign l1_write_data[3] = (PortBytes * 8)'(side_write_data);
   assign acc_write[1] = vec_write_acc ? PortBytes'(vec_write) : '0;

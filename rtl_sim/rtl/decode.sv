@@ -27,7 +27,7 @@ module decode #(
   logic [2:0][31:0] count;
   logic [2:0][CountBits-1:0] n;
   logic signed [AddrBits+1:0] room;
-  logic too_big, is_copyx, is_copy, is_fill, is_matmul, is_vec, unit, work, bias;
+  logic too_big, is_copyx, is_copy, is_fill, is_matmul, is_vec, is_perm, is_gather, by_element, turns, unit, work, bias;
   logic fields_legal, places_legal, bad_banks;
   logic [7:0] kind_b, kind_c;
 
@@ -93,9 +93,13 @@ module decode #(
   assign is_fill = Queue == athena_pkg::QUEUE_LOAD && word_i.op == athena_pkg::OP_FILL;
   assign is_matmul = Queue == athena_pkg::QUEUE_MATRIX && word_i.op == athena_pkg::OP_MATMUL;
   assign is_vec = Queue == athena_pkg::QUEUE_VECTOR && word_i.op == athena_pkg::OP_VEC;
-  assign unit = is_copy || is_copyx || is_fill || is_matmul || is_vec;
+  assign is_perm = Queue == athena_pkg::QUEUE_VECTOR && word_i.op == athena_pkg::OP_VPERM;
+  assign is_gather = Queue == athena_pkg::QUEUE_VECTOR && word_i.op == athena_pkg::OP_VGATHER;
+  assign by_element = word_i.mode == athena_pkg::GATHERMODE_ELEMENTS;
+  assign turns = word_i.mode == athena_pkg::PERM_ROTATE_HALF || word_i.mode == athena_pkg::PERM_ROTATE_PAIRS;
+  assign unit = is_copy || is_copyx || is_fill || is_matmul || is_vec || is_perm || is_gather;
 
-  assign empty_o = is_matmul || is_vec ? n[0] == '0 || n[1] == '0 :
+  assign empty_o = is_matmul || is_vec || is_perm || is_gather ? n[0] == '0 || n[1] == '0 :
       n[1] == '0 || n[2] == '0 || (is_copy && n[0] == '0);
   assign work = unit && !empty_o;
   assign alone_o = is_fill;
@@ -125,7 +129,7 @@ module decode #(
     block_stride = '0;
     align = '0;
     if (is_copyx) align[1] = '1;
-    if (is_matmul || is_vec) begin
+    if (is_matmul || is_vec || is_perm || is_gather) begin
       for (int i = 0; i < 4; i++) align[i] = 2'((3'd1 << size_shift(word_i.dt[i])) - 3'd1);
       align[4] = '1;
     end
@@ -177,6 +181,23 @@ module decode #(
       used[4] = work && word_i.p[0][31:24] != athena_pkg::RED_NONE;
       rows[4] = n[0];
       row_bytes[4] = (CountBits + 2)'(4);
+    end else if (is_perm) begin
+      used[0] = work;
+      used[3] = work;
+      rows[0] = n[0];
+      row_bytes[0] = bytes(n[1], word_i.dt[0]);
+      rows[3] = word_i.mode == athena_pkg::PERM_TRANSPOSE ? n[1] : n[0];
+      row_bytes[3] = bytes(word_i.mode == athena_pkg::PERM_TRANSPOSE ? n[0] : n[1], word_i.dt[3]);
+    end else if (is_gather) begin  // the table is taken whole
+      used[0] = work && n[2] != '0;
+      used[1] = work;
+      used[3] = work;
+      rows[0] = by_element ? n[0] : n[2];
+      row_bytes[0] = bytes(by_element ? n[2] : n[1], word_i.dt[0]);
+      rows[1] = by_element ? n[0] : CountBits'(1);
+      row_bytes[1] = bytes(by_element ? n[1] : n[0], word_i.dt[1]);
+      rows[3] = n[0];
+      row_bytes[3] = bytes(n[1], word_i.dt[3]);
     end
   end
 
@@ -233,7 +254,7 @@ module decode #(
 
   always_comb begin
     ports_o = '0;
-    if (is_copy || is_copyx || is_fill || is_vec) begin
+    if (is_copy || is_copyx || is_fill || is_vec || is_perm || is_gather) begin
       ports_o.l1_rd = l1_banks[0] | l1_banks[1] | l1_banks[2];
       ports_o.acc_rd = acc_banks[0] | acc_banks[1] | acc_banks[2];
     end else if (is_matmul) begin
@@ -333,6 +354,14 @@ module decode #(
           (!in_place(kind_b) || vec_type(word_i.dt[1], word_i.mode[0])) &&
           (!in_place(kind_c) || vec_type(word_i.dt[2], word_i.mode[0])) &&
           kind_b <= athena_pkg::KIND_IMM && kind_c <= athena_pkg::KIND_IMM && steps_legal;
+    end else if (is_perm) begin
+      places_legal = (in_l1[0] || in_acc[0]) && in_l1[3] && !(turns && n[1][0]);
+      fields_legal = vec_type(word_i.dt[0], 1'b0) && word_i.dt[3] == word_i.dt[0] && word_i.mode <= athena_pkg::PERM_COPY &&
+          !(turns && (byte_type(word_i.dt[0]) || word_i.dt[0] == athena_pkg::DT_I32));
+    end else if (is_gather) begin
+      places_legal = in_l1[0] && in_l1[1] && in_l1[3];
+      fields_legal = vec_type(word_i.dt[0], 1'b0) && word_i.dt[3] == word_i.dt[0] && word_i.dt[1] == athena_pkg::DT_I32 &&
+          word_i.mode <= athena_pkg::GATHERMODE_ELEMENTS;
     end else if (word_i.op == athena_pkg::OP_SETA) begin
       fields_legal = word_i.n[0] != '0 && word_i.p[0][31:4] == '0 && word_i.p[0][3:0] != '0 &&
           word_i.p[4][31:4] == '0 && word_i.n[2][31:4] == '0;

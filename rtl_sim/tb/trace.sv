@@ -49,7 +49,7 @@ module trace (
   function automatic longint row_bytes(input logic [7:0] op, input logic [3:0] dt,
                                        input logic [athena_pkg::COUNT_BITS-1:0] n1, input logic [athena_pkg::COUNT_BITS-1:0] n2);
     if (op == athena_pkg::OP_MATMUL) return 4 * longint'(n1);
-    if (op == athena_pkg::OP_VEC) begin
+    if (op == athena_pkg::OP_VEC || op == athena_pkg::OP_VPERM || op == athena_pkg::OP_VGATHER) begin
       case (dt)
         athena_pkg::DT_NONE:                     return 0;
         athena_pkg::DT_I8, athena_pkg::DT_U8:    return longint'(n1);
@@ -74,6 +74,10 @@ module trace (
     blocks = uop.word.op == athena_pkg::OP_COPY ? longint'(uop.n[0]) : 1;
     rows = dma ? longint'(uop.n[1]) : longint'(uop.n[0]);
     width = row_bytes(uop.word.op, uop.word.dt[3], uop.n[1], uop.n[2]);
+    if (uop.word.op == athena_pkg::OP_VPERM && uop.word.mode == athena_pkg::PERM_TRANSPOSE) begin
+      rows = longint'(uop.n[1]);
+      width = row_bytes(uop.word.op, uop.word.dt[3], uop.n[0], uop.n[2]);
+    end
     crc = '1;
     for (longint b = 0; b < blocks; b++) begin
       for (longint r = 0; r < rows; r++) begin

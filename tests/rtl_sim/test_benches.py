@@ -15,5 +15,9 @@ def test_module(run_bench, top):
     run_bench(top, f"bench_{top}")
 
 
+def test_permute_unit(run_bench):
+    run_bench("permute_unit", "bench_permute")
+
+
 def test_float_units(run_bench):
     run_bench("float_units", "bench_float_units", sources=[TB / "float_units.sv"])

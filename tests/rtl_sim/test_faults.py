@@ -7,7 +7,20 @@ import pytest
 
 from athena.errors import DeadlockError, FaultError, RuntimeLimitError
 from athena.isa.builder import Clip, StreamBuilder, Wait, acc, hbm, l1, self_sem
-from athena.isa.fields import CORE_QUEUES, SEGMENTS, Acc, Alu, Dt, Lut, Op, Seg, Sig, signal
+from athena.isa.fields import (
+    CORE_QUEUES,
+    SEGMENTS,
+    Acc,
+    Alu,
+    Dt,
+    GatherMode,
+    Lut,
+    Op,
+    Perm,
+    Seg,
+    Sig,
+    signal,
+)
 from athena.isa.operand import Side, Vec
 from athena.isa.program import Program, QueueRun, Section
 from rtl_sim.job import Outcome, RtlJob
@@ -87,6 +100,24 @@ def _gather(index, src=0, limit=4, pitch=16):
         )  # fmt: skip
 
     return program(load=add)
+
+
+def _perm(b, mode=Perm.COPY, dt=Dt.BF16, cols=4, at=0, to=4096):
+    stride = 16
+    b.vperm(l1(at, stride=stride, dt=dt), l1(to, stride=stride, dt=dt), mode, rows=2, cols=cols)
+
+
+def _pick(index, mode=GatherMode.ROWS, limit=4, at=0, dt=Dt.I8):
+    def load(b):
+        b.fill(l1(2048), rows=1, row_bytes=64, value=index, signals=[self_sem(0)])
+
+    def vector(b):
+        b.vgather(
+            l1(at, stride=16, dt=dt), l1(2048, stride=16, dt=Dt.I32), l1(4096, stride=16, dt=dt),
+            mode, rows=3, cols=2, limit=limit, waits=[Wait(0)],
+        )  # fmt: skip
+
+    return program(load=load, vector=vector)
 
 
 ILLEGAL, RANGE, SEM, LOOP = Fault.ILLEGAL_WORD, Fault.RANGE, Fault.SEMAPHORE, Fault.LOOP
@@ -195,6 +226,74 @@ CASES = {
     "integer FLOOR": (
         program(vector=lambda b: _vec(b, Vec(lut=Lut.FLOOR, integer=True))),
         ILLEGAL,
+        VECTOR,
+        1,
+    ),
+    "no such permutation": (
+        patched(program(vector=_perm), VECTOR, 1, mode=4),
+        ILLEGAL,
+        VECTOR,
+        1,
+    ),
+    "rotation of integers": (
+        program(vector=lambda b: _perm(b, Perm.ROTATE_HALF, Dt.I8)),
+        ILLEGAL,
+        VECTOR,
+        1,
+    ),
+    "rotation of five columns": (
+        program(vector=lambda b: _perm(b, Perm.ROTATE_PAIRS, cols=5)),
+        ILLEGAL,
+        VECTOR,
+        1,
+    ),
+    "permutation of no type": (
+        program(vector=lambda b: _perm(b, dt=Dt.NONE)),
+        ILLEGAL,
+        VECTOR,
+        1,
+    ),
+    "permutation to another type": (
+        patched(program(vector=_perm), VECTOR, 1, dt=int(Dt.BF16) | int(Dt.F16) << 12),
+        ILLEGAL,
+        VECTOR,
+        1,
+    ),
+    "permutation into ACC": (
+        patched(program(vector=_perm), VECTOR, 1, d=(int(Seg.ACC) | 16 << 8, 0)),
+        ILLEGAL,
+        VECTOR,
+        1,
+    ),
+    "permutation misaligned": (program(vector=lambda b: _perm(b, at=1)), RANGE, VECTOR, 1),
+    "transposed past L1": (
+        program(vector=lambda b: _perm(b, Perm.TRANSPOSE, to=L1_BYTES - 48)),
+        RANGE,
+        VECTOR,
+        1,
+    ),
+    "gather by no such mode": (patched(_pick(0), VECTOR, 1, mode=2), ILLEGAL, VECTOR, 1),
+    "gather by floats": (
+        patched(_pick(0), VECTOR, 1, dt=int(Dt.I8) | int(Dt.F32) << 4 | int(Dt.I8) << 12),
+        ILLEGAL,
+        VECTOR,
+        1,
+    ),
+    "gather from ACC": (
+        patched(_pick(0), VECTOR, 1, a=(int(Seg.ACC) | 16 << 8, 0)),
+        ILLEGAL,
+        VECTOR,
+        1,
+    ),
+    "row gathered above the table": (_pick(4), Fault.INDEX, VECTOR, 1),
+    "row gathered below the table": (_pick(-1), Fault.INDEX, VECTOR, 1),
+    "element gathered above the row": (_pick(4, GatherMode.ELEMENTS), Fault.INDEX, VECTOR, 1),
+    "element gathered below the row": (_pick(-7, GatherMode.ELEMENTS), Fault.INDEX, VECTOR, 1),
+    "gather from an empty table": (_pick(0, limit=0), Fault.INDEX, VECTOR, 1),
+    "table past L1": (_pick(0, at=L1_BYTES - 48), RANGE, VECTOR, 1),
+    "indices of a gather misaligned": (
+        patched(_pick(0), VECTOR, 1, b=(int(Seg.L1) | 16 << 8, 2)),
+        RANGE,
         VECTOR,
         1,
     ),

@@ -32,12 +32,32 @@ def test_other_units():
     assert c.vec_cycles(4, 17, 16, 10, 2, 0) == 10 + 4 * 2 * 2
     assert c.vec_cycles(4, 17, 16, 10, 1, 1) == 10 + 8 + 4
     assert c.vec_cycles(0, 17, 16, 10, 1, 1) == 1
-    assert c.vperm_cycles(3, 40, 16, 10) == 10 + 40
-    assert c.vgather_cycles(3, 40, 16, 10) == 10 + 3 * 4
+    assert c.vperm_cycles(3, 40, 16, 10, 1) == 10 + 3 * 3
+    assert c.vperm_cycles(3, 40, 16, 10, 2) == 10 + 3 * 2 * 2
+    assert c.vgather_cycles(3, 40, 16, 10, 0) == 10 + 3 * (1 + 3)
+    assert c.vgather_cycles(3, 40, 16, 10, 1) == 10 + 3 * (3 + 40)
+    assert c.vperm_cycles(0, 4, 16, 10, 1) == c.vgather_cycles(4, 0, 16, 10, 1) == 1
     assert c.vmxq_cycles(3, 40, 16, 10) == (10 + 3 * 3 + 4) + (10 + 3 * (1 + 3))
     assert c.vmxq_cycles(1, 1, 8, 5) == (5 + 1 + 3) + (5 + 2)
     assert c.vmxq_cycles(0, 40, 16, 10) == c.vmxq_cycles(3, 0, 16, 10) == 1
     assert [c.tree_levels(n) for n in (1, 2, 3, 16, 17)] == [0, 1, 2, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("rows", "cols", "expected"),
+    [
+        (0, 5, 1),
+        (1, 1, 10 + 1 + 1),  # in, then out
+        (16, 16, 10 + 16 + 16),
+        (16, 3, 10 + 16 + 3),
+        (32, 48, 10 + 16 + 5 * 16 + 16),  # six blocks: in, five times in and out, out
+        (32, 33, 10 + 16 + 5 * 16 + 1),  # the last block has one column
+        (1, 40, 10 + 1 + 2 * 16 + 8),
+        (40, 1, 10 + 16 + 2 * 16 + 1),
+    ],
+)
+def test_transpose(rows, cols, expected):
+    assert c.transpose_cycles(rows, cols, 16, 10) == expected
 
 
 def test_numba_compiles_them_as_they_stand():

@@ -168,7 +168,11 @@ class Demand:
             turned = int(self.word["mode"]) == Perm.TRANSPOSE
             height, width = (cols, rows) if turned else (rows, cols)
             self.use("d", "write", lambda s: (height - 1) * s + width * size)
-            self.beats = law.vperm_cycles(rows, cols, vector.lanes, vector.startup_cycles)
+            sides = rows, cols, vector.lanes, vector.startup_cycles
+            halves = 2 if int(self.word["mode"]) == Perm.ROTATE_HALF else 1
+            self.beats = (
+                law.transpose_cycles(*sides) if turned else law.vperm_cycles(*sides, halves)
+            )
         elif op is Op.VMXQ:
             self.use("a", "read", block(size))
             self.use("d", "write", block(1))
@@ -181,7 +185,8 @@ class Demand:
             self.use("a", "read", lambda s: (height - 1) * s + width * size)
             self.use("b", "read", lambda s: rows * 4 if by_rows else (rows - 1) * s + cols * 4)
             self.use("d", "write", block(size))
-            self.beats = law.vgather_cycles(rows, cols, vector.lanes, vector.startup_cycles)
+            sides = rows, cols, vector.lanes, vector.startup_cycles
+            self.beats = law.vgather_cycles(*sides, single=not by_rows)
 
     def vec(self, rows, cols, block):
         vector, p = self.chip.core.vector, [int(v) for v in self.word["p"]]
