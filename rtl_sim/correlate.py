@@ -27,16 +27,27 @@ CYCLE_COLUMNS = ("queue", "index", "pc", "issue", "complete")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Models:
-    """What both models make of a job: the functional machine after the run, the words' CRCs
-    (CRC_COLUMNS), the timeline, and its trace (CYCLE_COLUMNS, node, stream); both traces by queue
-    and index.
-    """
+class Functional:
+    """The functional machine after a run, and the words' CRCs (CRC_COLUMNS) by queue and index."""
 
     machine: Machine
     crcs: Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Timed:
+    """A timeline, and its trace (CYCLE_COLUMNS, node, stream) by queue and index."""
+
     timeline: Timeline
     cycles: Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Models:
+    """What both models make of a job."""
+
+    functional: Functional
+    timing: Timed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,28 +67,24 @@ class Agreement:
         return not self.bytes_difference and not self.cycles_difference
 
 
-def model_run(job: RtlJob, chip: Chip) -> Models:
-    """Run a job on the functional machine and on the timing engine."""
-    machine, crcs = _functional(job, chip)
-    timeline, cycles = _timing(job, chip)
-    return Models(machine=machine, crcs=crcs, timeline=timeline, cycles=cycles)
-
-
-def _functional(job: RtlJob, chip: Chip) -> tuple[Machine, Ints]:
+def functional_run(job: RtlJob, chip: Chip) -> Functional:
+    """Run a job on the functional machine."""
     machine = Machine(job.program, job.chip(chip))
     for segment, image in (job.segments or {}).items():
         machine.segment(Seg(segment))[: len(image)] = image
     if job.l1 is not None:
         machine.l1(0)[: len(job.l1)] = job.l1
     machine.run(dict(job.inputs or {}), trace=True)
-    return machine, _of_the_core(machine.trace, [queue.kind for queue in machine.queues])
+    kinds = [queue.kind for queue in machine.queues]
+    return Functional(machine=machine, crcs=_of_the_core(machine.trace, kinds))
 
 
-def _timing(job: RtlJob, chip: Chip) -> tuple[Timeline, Ints]:
+def timing_run(job: RtlJob, chip: Chip) -> Timed:
+    """Run a job on the timing engine."""
     timeline = simulate(job.program, job.chip(chip), trace=True)
     names = [Queue[name.split(".")[-1]] for name in timeline.queue_names]
     rows = np.zeros((0, 7), np.int64) if timeline.trace is None else timeline.trace
-    return timeline, _of_the_core(rows, names)
+    return Timed(timeline=timeline, cycles=_of_the_core(rows, names))
 
 
 def _of_the_core(trace: Ints, kinds: list[Queue]) -> Ints:
@@ -118,10 +125,10 @@ def _first(rtl: Ints, model: Ints, names: tuple[str, ...], complete: Ints) -> _F
     return _First(text=text, key=(queue, index))
 
 
-def _bytes(result: RtlResult, machine: Machine, crcs: Ints) -> _First:
+def _bytes(result: RtlResult, model: Functional) -> _First:
     rows = _sorted(result.trace)
-    found = _first(rows[:, [0, 1, 2, 5]], crcs, CRC_COLUMNS, rows[:, 4])
-    return found if found.text else _First(text=_memories(result, machine))
+    found = _first(rows[:, [0, 1, 2, 5]], model.crcs, CRC_COLUMNS, rows[:, 4])
+    return found if found.text else _First(text=_memories(result, model.machine))
 
 
 def _memories(result: RtlResult, machine: Machine) -> str:
@@ -139,35 +146,37 @@ def _memories(result: RtlResult, machine: Machine) -> str:
     return ""
 
 
-def _cycles(result: RtlResult, cycles: Ints) -> _First:
+def _cycles(result: RtlResult, model: Timed) -> _First:
     rows = _sorted(result.trace)
-    return _first(rows[:, :5], cycles[:, :5], CYCLE_COLUMNS, rows[:, 4])
+    return _first(rows[:, :5], model.cycles[:, :5], CYCLE_COLUMNS, rows[:, 4])
 
 
 def compare_bytes(job: RtlJob, chip: Chip, result: RtlResult) -> str:
     """Difference to the functional machine: each word's CRC, then all memories after the run."""
-    return _bytes(result, *_functional(job, chip)).text
+    return _bytes(result, functional_run(job, chip)).text
 
 
 def compare_cycles(job: RtlJob, chip: Chip, result: RtlResult) -> tuple[str, int]:
     """Difference to the timing engine in issue and completion of each word, and its cycles."""
-    timeline, cycles = _timing(job, chip)
-    return _cycles(result, cycles).text, timeline.cycles
+    model = timing_run(job, chip)
+    return _cycles(result, model).text, model.timeline.cycles
 
 
 def correlate(
     job: RtlJob, chip: Chip, result: RtlResult, models: Models | None = None
 ) -> Agreement:
     """Compare a finished job with both models (`models` where they have run already)."""
-    held = model_run(job, chip) if models is None else models
-    found = _bytes(result, held.machine, held.crcs), _cycles(result, held.cycles)
+    held = models or Models(functional=functional_run(job, chip), timing=timing_run(job, chip))
+    found = _bytes(result, held.functional), _cycles(result, held.timing)
     return Agreement(
         words=len(result.trace),
         cycles_rtl=result.cycles,
-        cycles_timing=held.timeline.cycles,
+        cycles_timing=held.timing.timeline.cycles,
         bytes_difference=found[0].text,
         cycles_difference=found[1].text,
-        place=_place(job.program, result, held.cycles, [each.key for each in found if each.key]),
+        place=_place(
+            job.program, result, held.timing.cycles, [each.key for each in found if each.key]
+        ),
     )
 
 

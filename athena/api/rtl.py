@@ -29,7 +29,7 @@ from athena.functional.convert import to_storage
 from athena.isa.fields import Seg
 from athena.isa.program import Program
 from rtl_sim.build import simulator, wave_format
-from rtl_sim.correlate import Agreement, Models, correlate, model_run
+from rtl_sim.correlate import Agreement, Models, correlate, functional_run, timing_run
 from rtl_sim.counters import timing_counters
 from rtl_sim.job import RtlJob, RtlResult
 from rtl_sim.locate import Place
@@ -97,13 +97,14 @@ def rtl_run(
         check_output(wave.path, _file_of(source))
     simulator(target, wave=wave_format(wave.path) if wave else "")
     built = time.monotonic()
-    models = model_run(RtlJob(program=program, inputs=arrays), target)
+    job = RtlJob(program=program, inputs=arrays)
+    models = Models(functional=functional_run(job, target), timing=timing_run(job, target))
     begun = time.monotonic()
     limit = cycle_limit(models)
     result = _run(RtlJob(program=program, inputs=stored(program, arrays)), target, limit, wave)
     seconds = time.monotonic() - begun
     finished(program, result, limit)
-    agreement = correlate(RtlJob(program=program), target, result, models)
+    agreement = correlate(job, target, result, models)
     return RtlRun(
         name=program.name,
         chip=target.name,
@@ -154,7 +155,7 @@ def check_executable(program: Program, chip: Chip) -> None:
 
 def cycle_limit(models: Models) -> int:
     """Where the RTL is stopped: far behind the timing model's end."""
-    return 2 * models.timeline.cycles + SLACK_CYCLES
+    return 2 * models.timing.timeline.cycles + SLACK_CYCLES
 
 
 def error_percent(agreement: Agreement) -> float:
@@ -194,7 +195,7 @@ def differing_outputs(program: Program, models: Models, result: RtlResult) -> tu
     names = []
     for tensor in program.tensors:
         low, high = tensor.byte_range()
-        model = models.machine.segment(Seg(tensor.segment))[low:high]
+        model = models.functional.machine.segment(Seg(tensor.segment))[low:high]
         if tensor.role == "output" and not np.array_equal(
             model, result.segments[int(tensor.segment)][low:high]
         ):
@@ -217,7 +218,7 @@ def _run(job: RtlJob, chip: Chip, limit: int, wave: Wave | None) -> RtlResult:
 
 
 def _units(models: Models, result: RtlResult) -> tuple[UnitBusy, ...]:
-    timing = timing_counters(models.timeline)
+    timing = timing_counters(models.timing.timeline)
     return tuple(
         UnitBusy(
             queue=rtl.queue.name,

@@ -48,7 +48,7 @@ def charts(summary: RunSummary) -> tuple[Chart, ...]:
     return tuple(chart for chart in made if chart is not None)
 
 
-class _Axis:
+class LogAxis:
     """A logarithmic axis from pixel `start` to `end`, over whole decades around the values."""
 
     def __init__(self, values: list[float], start: float, end: float) -> None:
@@ -57,10 +57,12 @@ class _Axis:
         self.start, self.end = start, end
 
     def at(self, value: float) -> float:
+        """Pixel of a value, at the nearer end where it lies outside."""
         share = (math.log10(value) - self.low) / (self.high - self.low)
         return self.start + min(1.0, max(0.0, share)) * (self.end - self.start)
 
     def ticks(self) -> Iterator[tuple[float, str]]:
+        """Pixel and text of powers of ten."""
         step = 1 + (self.high - self.low) // 9
         for exponent in range(self.low, self.high + 1, step):
             yield self.at(10.0**exponent), _decade(exponent)
@@ -75,8 +77,8 @@ def roofline(summary: RunSummary) -> Chart | None:
     ridge = top / summary.work.peaks.memory_bytes_per_s
     intensity = [n.intensity_flop_per_byte or 1.0 for n in nodes]
     rate = [n.flop_per_s or 1.0 for n in nodes]
-    x = _Axis([*intensity, ridge / 10, ridge * 10], 70, WIDTH - 20)
-    y = _Axis([*rate, top / 100, top], ROOF_HEIGHT - 50, 20)
+    x = LogAxis([*intensity, ridge / 10, ridge * 10], 70, WIDTH - 20)
+    y = LogAxis([*rate, top / 100, top], ROOF_HEIGHT - 50, 20)
     return Chart(
         id="roofline",
         title="Roofline",
@@ -101,7 +103,7 @@ def roofline(summary: RunSummary) -> Chart | None:
     )
 
 
-def _roof_lines(peaks: RooflinePeaks, x: _Axis, y: _Axis) -> tuple[Line, ...]:
+def _roof_lines(peaks: RooflinePeaks, x: LogAxis, y: LogAxis) -> tuple[Line, ...]:
     top, bandwidth = peaks.matrix_flop_per_s, peaks.memory_bytes_per_s
     ridge, vector = top / bandwidth, y.at(peaks.vector_op_per_s)
     foot = max(10.0**x.low, 10.0**y.low / bandwidth)
@@ -114,7 +116,7 @@ def _roof_lines(peaks: RooflinePeaks, x: _Axis, y: _Axis) -> tuple[Line, ...]:
     )
 
 
-def _roof_labels(peaks: RooflinePeaks, x: _Axis, y: _Axis) -> tuple[Label, ...]:
+def _roof_labels(peaks: RooflinePeaks, x: LogAxis, y: LogAxis) -> tuple[Label, ...]:
     middle, name = (x.start + x.end) / 2, "FLOP per byte of HBM traffic"
     return (
         *(Label(x=at, y=y.start + 16, text=text, anchor="middle") for at, text in x.ticks()),

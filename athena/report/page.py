@@ -29,14 +29,16 @@ TEXT_LIMIT_CHARS = 4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Table:
+class PageTable:
+    """A table of a section; cells are text."""
+
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     style: str = ""
 
 
-_Sections = list[tuple[str, list[_Table]]]
+_Sections = list[tuple[str, list[PageTable]]]
 
 
 def report_page(
@@ -49,7 +51,7 @@ def report_page(
         extra.append((f"{form.form}: draft answers", _form_tables(form)))
     if annex is not None:
         extra.append(("Energy annex (not part of the form; simulated)", _annex_tables(annex)))
-    return _template().render(
+    return page_template().render(
         title=printable(f"{place.model} on {work.chips} x {place.chip}", 200),
         subtitle=printable(
             f"{work.task}. Precision {summary.precision}. {place.chip_description}.", 600
@@ -78,7 +80,7 @@ def _sections(summary: RunSummary) -> _Sections:
         (
             "Units",
             [
-                _Table(
+                PageTable(
                     caption="shares of all cycles",
                     columns=figures.UNIT_COLUMNS,
                     rows=figures.unit_rows(summary),
@@ -88,7 +90,7 @@ def _sections(summary: RunSummary) -> _Sections:
         (
             "Energy by component",
             [
-                _Table(
+                PageTable(
                     caption="joules of one execution",
                     columns=figures.ENERGY_COLUMNS,
                     rows=figures.energy_rows(summary),
@@ -98,7 +100,7 @@ def _sections(summary: RunSummary) -> _Sections:
         (
             "Nodes",
             [
-                _Table(
+                PageTable(
                     caption=f"{len(shown)} of {len(summary.nodes)} nodes, longest first",
                     columns=figures.NODE_COLUMNS,
                     rows=[figures.node_cells(row) for row in shown],
@@ -107,7 +109,7 @@ def _sections(summary: RunSummary) -> _Sections:
         ),
     ]
     if verify:
-        table = _Table(caption="by output", columns=figures.VERIFY_COLUMNS, rows=verify)
+        table = PageTable(caption="by output", columns=figures.VERIFY_COLUMNS, rows=verify)
         sections.append(("Verification", [table]))
     return sections
 
@@ -122,7 +124,7 @@ def _provenance(summary: RunSummary) -> _Sections:
         (
             "Energy table",
             [
-                _Table(
+                PageTable(
                     caption=f"entries of '{place.energy_table}' that were used",
                     columns=("entry", "low / central / high", "unit", "kind", "source"),
                     rows=entries,
@@ -132,13 +134,13 @@ def _provenance(summary: RunSummary) -> _Sections:
         (
             "Provenance",
             [
-                _Table(
+                PageTable(
                     caption="SHA-256",
                     columns=("what", "hash"),
                     rows=list(place.hashes.items()),
                     style="hash",
                 ),
-                _Table(
+                PageTable(
                     caption="versions and notes of the compiler",
                     columns=("what", "value"),
                     rows=[*place.versions.items(), *place.notes.items()],
@@ -148,9 +150,9 @@ def _provenance(summary: RunSummary) -> _Sections:
     ]
 
 
-def _form_tables(draft: FormDraft) -> list[_Table]:
+def _form_tables(draft: FormDraft) -> list[PageTable]:
     return [
-        _Table(
+        PageTable(
             caption=draft.notice,
             columns=("field", "asks for", "answer", "goes to", "filled by"),
             rows=[
@@ -158,7 +160,7 @@ def _form_tables(draft: FormDraft) -> list[_Table]:
                 for v in draft.values
             ],
         ),
-        _Table(
+        PageTable(
             caption=f"operations behind the figure; {draft.rounding}",
             columns=("phase", "kind", "operations", "exact"),
             rows=[(i.phase, i.kind, i.text, str(i.flop)) for i in draft.items],
@@ -166,7 +168,7 @@ def _form_tables(draft: FormDraft) -> list[_Table]:
     ]
 
 
-def _annex_tables(annex: EnergyAnnex) -> list[_Table]:
+def _annex_tables(annex: EnergyAnnex) -> list[PageTable]:
     lines = [
         (
             line.name,
@@ -186,12 +188,12 @@ def _annex_tables(annex: EnergyAnnex) -> list[_Table]:
         for total in annex.totals
     ]
     return [
-        _Table(
+        PageTable(
             caption=f"{annex.description}; {annex.hardware}; evidence: {annex.evidence}",
             columns=("line", "boundary", "central (low to high)", "what"),
             rows=lines,
         ),
-        _Table(
+        PageTable(
             caption="totals by boundary",
             columns=("boundary", "energy", "per output token", "per 1,000 tokens"),
             rows=totals,
@@ -200,15 +202,21 @@ def _annex_tables(annex: EnergyAnnex) -> list[_Table]:
 
 
 @lru_cache(maxsize=1)
-def _template() -> Template:
+def environment() -> Environment:
+    """Templates of this package, with autoescape."""
     folder = resources.files("athena.report")
-    environment = Environment(
+    made = Environment(
         loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=False,
         lstrip_blocks=True,
     )
-    environment.filters["shown"] = lambda value: printable(value, TEXT_LIMIT_CHARS)
-    environment.filters["px"] = lambda value: f"{value:.2f}".rstrip("0").rstrip(".")
-    return environment.get_template("page.html.j2")
+    made.filters["shown"] = lambda value: printable(value, TEXT_LIMIT_CHARS)
+    made.filters["px"] = lambda value: f"{value:.2f}".rstrip("0").rstrip(".")
+    return made
+
+
+def page_template() -> Template:
+    """The page; see `report_page` for what it shows."""
+    return environment().get_template("page.html.j2")

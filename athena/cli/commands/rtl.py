@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from athena.cli import options, output
+from athena.cli.commands.rtl_correlate import correlate
 from athena.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ QUICKSTART = "quickstart"
 @app.callback()
 def _root() -> None:
     """Programs on the RTL of the core (Verilator), beside the simulators."""
+
+
+app.command("correlate")(correlate)
 
 
 @app.command("run")

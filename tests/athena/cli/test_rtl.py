@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from athena.api import rtl
+from athena.api import correlate, rtl
 from rtl_sim.build import missing_tools
 
 CI = ("--chip", "athena-edge-ci")
@@ -117,3 +117,59 @@ def test_a_window_of_the_waveform(athena, multiply, tmp_path):
     assert "$timescale 1ps" in text and " clk_i $end" in text
     assert times == [500 * half for half in range(200, 242)]
     assert not list(tmp_path.glob(".w.vcd*"))
+
+
+@needs_tools
+def test_a_part_of_the_set_on_fixed_memories(athena, tmp_path):
+    plot = tmp_path / "plot.svg"
+    options = (*CI, "--filter", "gemm-1[67]*", "--memory", "fixed", "--plot", plot)
+    told = athena("rtl", "correlate", *options, "--json")
+    assert told.code == 0, told.err
+    found = told.json
+    assert found["broken"] == [] and len(found["programs"]) == 8
+    assert len({run["memory"] for run in found["programs"]}) > 3
+    for run in found["programs"]:
+        assert run["bits_equal"] and run["trace_equal"] and run["error_percent"] == 0.0
+        assert run["rtl_cycles"] == run["timing_cycles"] > 0 and run["words"] > 20
+    (summary,) = found["summaries"]
+    assert summary["traces_equal"] == summary["runs"] == 8
+    assert plot.read_text().count("<circle") == 8 + 1  # and the legend's
+
+
+@needs_tools
+def test_own_programs_and_a_difference(athena, multiply, tmp_path, monkeypatch):
+    program = tmp_path / "own.athena"
+    athena("compile", multiply, "--chip", "athena-edge-ci", "-o", program)
+    told = athena("rtl", "correlate", tmp_path, "--memory", "fixed")
+    assert told.code == 0, told.err
+    assert "1 programs, 2 runs" in told.out and "every bound holds" in told.out
+    jobs = correlate.run_jobs
+
+    def run_jobs(*arguments, **options):
+        first, *rest = jobs(*arguments, **options)
+        trace = first.trace.copy()
+        trace[5, 4] += 1
+        return [dataclasses.replace(first, trace=trace), *rest]
+
+    monkeypatch.setattr(correlate, "run_jobs", run_jobs)
+    told = athena("rtl", "correlate", "--programs", program, "--memory", "fixed")
+    assert told.code == 1
+    assert "BROKEN: 1 runs on fixed memory differ in a cycle" in told.out
+    assert "first   " in told.out and "node " in told.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--plot", "out.png"), ".svg or an .html"),
+        (("--array", "9x9"), "--array"),
+        (("--array", "8x8", "--chip", "athena-edge"), "--chip"),
+        (("--filter", "none*"), "no program fits"),
+        (("--memory", "l2", "--filter", "gemm-8x32x16.bf16"), "fixed, banks, both"),
+        (("no-such.athena",), "no-such.athena"),
+        (("--chip", "athena", "--filter", "gemm-8x32x16.bf16"), "64 cores"),
+    ],
+)
+def test_correlate_refuses(athena, arguments, text):
+    told = athena("rtl", "correlate", *arguments)
+    assert told.code == 2 and text in told.err
