@@ -91,8 +91,8 @@ def cache_folder(base: Mapping[str, str]) -> Path:
 
 
 def rtl_sources() -> tuple[Path, ...]:
-    """The synthesizable files, in a fixed order (the generated package comes before them)."""
-    return tuple(sorted(RTL.glob("*.sv")))
+    """The synthesizable files, in a fixed order, packages first (the generated one before them)."""
+    return tuple(sorted(RTL.glob("*.sv"), key=lambda path: ("_pkg" not in path.name, path.name)))
 
 
 def digest(chip: Chip, extra: str = "") -> str:

@@ -149,9 +149,11 @@ def _vec(make: Maker, a: Operand, rows: int, cols: int, wait: Wait) -> tuple[int
 
 
 def _lut(make: Maker, *, integer: bool) -> Lut:
-    """An exact one-operand step or none."""
+    """A one-operand step or none."""
     if make.often(40):
         return Lut.NONE
+    if not integer and make.often(50):
+        return Lut(make.pick(Lut.EXP, Lut.COS))
     return Lut(make.pick(Lut.ABS if integer else Lut.FLOOR, Lut.NOT))
 
 

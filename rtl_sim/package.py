@@ -1,6 +1,7 @@
 """Generate `athena_pkg.sv`: every code, field position and size that the SystemVerilog core uses.
 
-In:  `athena.isa.fields` (codes, word layout), `athena.isa.cycles` (SETA_CYCLES) and a `Chip`.
+In:  `athena.isa.fields` (codes, word layout), `athena.isa.cycles` (SETA_CYCLES), `rtl_sim.tables`
+     and a `Chip`.
 Out: the text of the package; the build writes it beside its products, so no number exists twice.
 Raises: ChipError for a chip that the RTL cannot take (sizes that are no powers of two, several rows
 a cycle …).
@@ -14,6 +15,7 @@ from athena.chip.model import Chip
 from athena.isa import cycles, fields
 from rtl_sim import memory, registers
 from rtl_sim.counters import COUNTER_BITS, COUNTERS, Counter, Use
+from rtl_sim.tables import constants, rom_text
 
 COUNT_BITS = 20  # counts of unit words; a larger one is a range fault
 BOUND_BITS = 50  # sums of an areg, a launch scalar and an immediate
@@ -225,7 +227,7 @@ def _sizes(chip: Chip) -> dict[str, int]:
 
 
 def package_text(chip: Chip) -> str:
-    """The SystemVerilog package for `chip`.
+    """The SystemVerilog package for `chip`, and the ROM of the table functions after it.
 
     Raises: ChipError for a chip that the RTL cannot take.
     """
@@ -243,8 +245,10 @@ def package_text(chip: Chip) -> str:
             for member in enum
         ]
     lines += [f"  localparam int {name} = {value};" for name, value in _sizes(chip).items()]
+    lines += constants()
     return (
         "\n".join(lines)
         + _TYPES % {"word": _word_members()}
-        + "endpackage\n// verilator lint_on UNUSEDPARAM\n"
+        + "endpackage\n// verilator lint_on UNUSEDPARAM\n\n"
+        + rom_text()
     )

@@ -44,8 +44,13 @@ TABLE_SIZE = 2345
 
 TANH_LIMIT, ERF_LIMIT, GELU_LIMIT, SIGMOID_LIMIT = 10.0, 4.0, 6.0, 20.0
 FINE, COARSE = 32.0, 16.0  # nodes in a unit of u
+MANTISSA_NODES, ROOT_NODES = 128.0, 64.0  # nodes in a unit of m: LOG and RECIP, RSQRT and SQRT
+LOG_FIRST, LOG_HALVE = 0.75, 1.5  # first m of LOG; from LOG_HALVE on m is halved
 SIN_LIMIT = 262144.0  # radians; at and above it SIN and COS give NaN
 EXP_LOW, EXP_HIGH = -105.0, 89.0  # arguments are clamped to this range: 0 below, infinity above
+# Where node 0 would lie in the tables whose first node is not 0.
+LOG_BASE, RECIP_BASE = LOG_AT - int(LOG_FIRST * MANTISSA_NODES), RECIP_AT - int(MANTISSA_NODES)
+RSQRT_BASE, SQRT_BASE = RSQRT_AT - int(ROOT_NODES), SQRT_AT - int(ROOT_NODES)
 ROUND_MAGIC = 12582912.0  # 1.5 * 2^23: adding and taking it away rounds to an integer, half to even
 CANONICAL_NAN_BITS = 0x7FC00000
 # VMXQ: a row's scale is its largest absolute value times QUANT_STEP, at least QUANT_LEAST (the
@@ -132,10 +137,10 @@ def coefficients() -> F32:
     log2 = math.log(2.0)
     tables = (
         (_fit(math.exp, 0.0, log2 / 64, EXP_SIZE), EXP_AT),
-        (_fit(_log_ratio, 0.75, 1 / 128, LOG_SIZE), LOG_AT),
-        (_fit(lambda m: 1.0 / m, 1.0, 1 / 128, RECIP_SIZE), RECIP_AT),
-        (_fit(lambda m: 1.0 / math.sqrt(m), 1.0, 1 / 64, RSQRT_SIZE), RSQRT_AT),
-        (_fit(math.sqrt, 1.0, 1 / 64, SQRT_SIZE), SQRT_AT),
+        (_fit(_log_ratio, LOG_FIRST, 1 / MANTISSA_NODES, LOG_SIZE), LOG_AT),
+        (_fit(lambda m: 1.0 / m, 1.0, 1 / MANTISSA_NODES, RECIP_SIZE), RECIP_AT),
+        (_fit(lambda m: 1.0 / math.sqrt(m), 1.0, 1 / ROOT_NODES, RSQRT_SIZE), RSQRT_AT),
+        (_fit(math.sqrt, 1.0, 1 / ROOT_NODES, SQRT_SIZE), SQRT_AT),
         (_fit(_tanh_ratio, 0.0, 1 / FINE, TANH_SIZE), TANH_AT),
         (_fit(_erf_ratio, 0.0, 1 / FINE, ERF_SIZE), ERF_AT),
         (_fit(_normal_tail, 0.0, 1 / FINE, GELU_SIZE), GELU_AT),
@@ -199,12 +204,12 @@ def _exp(x: F32) -> F32:
 def _log(x: F32) -> F32:
     good = (x > 0) & (x < np.inf)
     exponent, m = _split(_safe(x, good))
-    upper = m >= np.float32(1.5)
+    upper = m >= np.float32(LOG_HALVE)
     exponent = exponent + upper.astype(np.int32)
     m = np.where(upper, m * np.float32(0.5), m)
-    index, d = _node(m, 128.0)
+    index, d = _node(m, MANTISSA_NODES)
     z, e = m - np.float32(1.0), exponent.astype(np.float32)
-    y = e * np.float32(LOG_HI) + (z * _poly(LOG_AT + index - 96, d) + e * np.float32(LOG_LO))
+    y = e * np.float32(LOG_HI) + (z * _poly(LOG_BASE + index, d) + e * np.float32(LOG_LO))
     return np.where(good, y, np.where(x == 0, -np.inf, np.where(x > 0, np.inf, np.nan))).astype(
         np.float32
     )
@@ -214,8 +219,8 @@ def _recip(x: F32) -> F32:
     size = np.abs(x)
     good = (size > 0) & (size < np.inf)
     exponent, m = _split(_safe(size, good))
-    index, d = _node(m, 128.0)
-    y = _scale(_poly(RECIP_AT + index - 128, d), -exponent)
+    index, d = _node(m, MANTISSA_NODES)
+    y = _scale(_poly(RECIP_BASE + index, d), -exponent)
     return np.copysign(np.where(good, y, np.where(size == 0, np.inf, 0.0)), x).astype(np.float32)
 
 
@@ -223,14 +228,14 @@ def _even(x: F32) -> tuple[I32, F32, I32, F32]:
     """Half exponent, mantissa in [1, 4), node and distance for the square roots."""
     exponent, m = _split(x)
     m = np.where(exponent & 1, m * np.float32(2.0), m).astype(np.float32)
-    index, d = _node(m, 64.0)
-    return exponent >> 1, m, index - 64, d
+    index, d = _node(m, ROOT_NODES)
+    return exponent >> 1, m, index, d
 
 
 def _rsqrt(x: F32) -> F32:
     good = (x > 0) & (x < np.inf)
     half, _, index, d = _even(_safe(x, good))
-    y = _scale(_poly(RSQRT_AT + index, d), -half)
+    y = _scale(_poly(RSQRT_BASE + index, d), -half)
     special = np.where(x == 0, np.copysign(np.inf, x), np.where(x > 0, 0.0, np.nan))
     return np.where(good, y, special).astype(np.float32)
 
@@ -238,7 +243,7 @@ def _rsqrt(x: F32) -> F32:
 def _sqrt(x: F32) -> F32:
     good = (x > 0) & (x < np.inf)
     half, _, index, d = _even(_safe(x, good))
-    y = _scale(_poly(SQRT_AT + index, d), half)
+    y = _scale(_poly(SQRT_BASE + index, d), half)
     return np.where(good, y, np.where(x == 0, x, np.where(x > 0, np.inf, np.nan))).astype(
         np.float32
     )

@@ -318,13 +318,13 @@ module decode #(
     assign unused = ^mask_areg;
   end
 
-  // Steps of VEC: no SELECT first, no table functions; a step with two operands has its second one.
+  // Steps of VEC: no SELECT first, few on integers; a step with two operands has its second one.
   logic steps_legal;
   always_comb begin
     steps_legal = word_i.p[0][7:0] <= athena_pkg::ALU_ABSDIFF && word_i.p[0][7:0] != athena_pkg::ALU_SELECT &&
         word_i.p[0][23:16] <= athena_pkg::ALU_ABSDIFF && word_i.p[0][31:24] <= athena_pkg::RED_ABSMAX &&
         (word_i.p[0][15:8] == athena_pkg::LUT_NONE ||
-         (word_i.p[0][15:8] >= (word_i.mode[0] ? athena_pkg::LUT_ABS : athena_pkg::LUT_FLOOR) && word_i.p[0][15:8] <= athena_pkg::LUT_NOT));
+         (word_i.p[0][15:8] >= (word_i.mode[0] ? athena_pkg::LUT_ABS : athena_pkg::LUT_EXP) && word_i.p[0][15:8] <= athena_pkg::LUT_NOT));
     if (kind_b == athena_pkg::KIND_NONE && (word_i.p[0][7:0] != athena_pkg::ALU_PASS ||
         word_i.p[0][23:16] == athena_pkg::ALU_SELECT)) steps_legal = 1'b0;
     if (kind_c == athena_pkg::KIND_NONE && word_i.p[0][23:16] != athena_pkg::ALU_PASS) steps_legal = 1'b0;

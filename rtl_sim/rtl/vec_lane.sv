@@ -23,7 +23,8 @@ module vec_lane (
 );
   /* verilator no_inline_module */  // one copy of the code for all instances
   logic [31:0] a, b, c, b_value, c_value, square, int_first, float_first, int_last, float_last;
-  logic [31:0] first, second, third, kept;
+  logic [31:0] first, exact, function_value, second, third, kept;
+  logic tabled;
 
   vec_load u_a (
       .float_i,
@@ -67,8 +68,16 @@ module vec_lane (
       .float_i,
       .lut_i,
       .x_i(first),
-      .z_o(second)
+      .z_o(exact)
   );
+  assign tabled = float_i && lut_i >= athena_pkg::LUT_EXP && lut_i <= athena_pkg::LUT_COS;
+  vec_table u_table (
+      .en_i(en_i && tabled),
+      .lut_i,
+      .x_i(first),
+      .y_o(function_value)
+  );
+  assign second = tabled ? function_value : exact;
 
   vec_int u_int2 (
       .alu_i(alu2_i),
