@@ -279,8 +279,7 @@ ROWS: tuple[WordRow, ...] = (
             "absent lanes are skipped); SUMSQ squares first. "
             "Mode bit 2: the row's value then combines with what e holds (e first operand)."
             " max and min: NaN wins, -0 < +0. "
-            "One canonical NaN 0x7FC00000. The RTL has every step but the table functions (EXP to "
-            "COS), which fault there as illegal."
+            "One canonical NaN 0x7FC00000."
         ),
         cycles=(
             "startup + rows * ceil(cols / lanes) * passes (+ tree levels if reducing); passes: "

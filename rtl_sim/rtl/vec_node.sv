@@ -19,6 +19,7 @@ module vec_node (
   localparam int AtBits = athena_pkg::TABLE_AT_BITS;
 
   logic [31:0] argument, scaled, biased, n, at_node, past_node, at_hand, tail, r, c0, c1, c2, curve, slope, rise;
+  logic [AtBits-1:0] entry;
 
   f32_add u_argument (
       .en_i,
@@ -81,8 +82,9 @@ module vec_node (
       .z_o(r)
   );
 
+  assign entry = at_i + ((n_o[AtBits-1:0] + offset_i) & mask_i);
   vec_rom u_rom (
-      .at_i(at_i + ((AtBits'(n_o) + offset_i) & mask_i)),
+      .at_i(entry),
       .c0_o(c0),
       .c1_o(c1),
       .c2_o(c2)
