@@ -61,7 +61,7 @@ module scratchpad #(
     for (int port = 0; port < Readers; port++) begin
       if (read_crosses[port] && !reads[read_bank[port]+1'b1]) begin
         reads[read_bank[port]+1'b1] = 1'b1;
-        read_at[read_bank[port]+1'b1] = -(AddrBits + 1)'(read_room[port]);
+        read_at[read_bank[port]+1'b1] = -((AddrBits + 1)'(read_room[port]));
       end
     end
   end
@@ -99,7 +99,7 @@ module scratchpad #(
       if (write_crosses[port]) begin
         writes[write_bank[port]+1'b1] = 1'b1;
         writer[write_bank[port]+1'b1] = $clog2(Writers + 1)'(port);
-        write_at[write_bank[port]+1'b1] = -(AddrBits + 1)'(write_room[port]);
+        write_at[write_bank[port]+1'b1] = -((AddrBits + 1)'(write_room[port]));
       end
     end
   end
