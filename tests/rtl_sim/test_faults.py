@@ -107,14 +107,15 @@ def _perm(b, mode=Perm.COPY, dt=Dt.BF16, cols=4, at=0, to=4096):
     b.vperm(l1(at, stride=stride, dt=dt), l1(to, stride=stride, dt=dt), mode, rows=2, cols=cols)
 
 
-def _pick(index, mode=GatherMode.ROWS, limit=4, at=0, dt=Dt.I8):
+def _pick(index, mode=GatherMode.ROWS, limit=4, at=0, clips=(None, None, None)):
     def load(b):
         b.fill(l1(2048), rows=1, row_bytes=64, value=index, signals=[self_sem(0)])
 
     def vector(b):
         b.vgather(
-            l1(at, stride=16, dt=dt), l1(2048, stride=16, dt=Dt.I32), l1(4096, stride=16, dt=dt),
-            mode, rows=3, cols=2, limit=limit, waits=[Wait(0)],
+            l1(at, stride=16, dt=Dt.I8), l1(2048, stride=16, dt=Dt.I32),
+            l1(4096, stride=16, dt=Dt.I8), mode, rows=3, cols=2, limit=limit, clips=clips,
+            waits=[Wait(0)],
         )  # fmt: skip
 
     return program(load=load, vector=vector)
@@ -290,6 +291,12 @@ CASES = {
     "element gathered above the row": (_pick(4, GatherMode.ELEMENTS), Fault.INDEX, VECTOR, 1),
     "element gathered below the row": (_pick(-7, GatherMode.ELEMENTS), Fault.INDEX, VECTOR, 1),
     "gather from an empty table": (_pick(0, limit=0), Fault.INDEX, VECTOR, 1),
+    "row gathered above the clipped table": (
+        _pick(2, clips=(None, None, Clip(2))),
+        Fault.INDEX,
+        VECTOR,
+        1,
+    ),
     "table past L1": (_pick(0, at=L1_BYTES - 48), RANGE, VECTOR, 1),
     "indices of a gather misaligned": (
         patched(_pick(0), VECTOR, 1, b=(int(Seg.L1) | 16 << 8, 2)),

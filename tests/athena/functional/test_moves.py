@@ -279,6 +279,19 @@ def test_vgather_index_fault():
         runner.run({})
 
 
+def test_vgather_limit_is_clipped():
+    builder = StreamBuilder()
+    a, d = l1(0, stride=8, dt=Dt.U8), l1(64, stride=8, dt=Dt.U8)
+    builder.vgather(
+        a, l1(128, dt=Dt.I32), d, GatherMode.ROWS, rows=1, cols=8, limit=4,
+        clips=(None, None, Clip(3)),
+    )  # fmt: skip
+    runner = machine("athena-edge", Queue.VECTOR, builder)
+    put(runner.l1(0), 128, np.array([3], np.int32), 0)
+    with pytest.raises(FaultError, match="index 3 of row 0 is outside 0 … 2"):
+        runner.run({})
+
+
 @pytest.mark.parametrize(
     "queue,source,target,text",
     [
