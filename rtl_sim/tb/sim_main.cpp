@@ -69,6 +69,7 @@ void clock(Vtb_core& top, Wave& wave, std::int64_t cycle) {
 void run_job(Vtb_core& top, Wave& wave, int job) {
     top.job_i = job;
     top.rst_i = 1;
+    clock(top, wave, -3);  // drops what a job that halted left in flight, before memories are filled
     top.load_i = 1;
     clock(top, wave, -2);
     top.load_i = 0;

@@ -399,6 +399,26 @@ def test_errors_of_run_program(rtl_tools, ci_chip):
         run_program(program(store=_overflow), ci_chip, cycle_limit=100)
 
 
+def _late_fault(b):
+    for _ in range(4):
+        b.seta(1)
+    b.sync()
+
+
+def test_a_halted_job_leaves_nothing_to_the_next(rtl_tools, ci_chip):
+    """Beats that were in flight when the core halted do not reach the next job's memories."""
+    load = lambda b: _load(b, rows=4, row=512, stride=512)  # noqa: E731
+    halts = patched(program(load=load, vector=_late_fault), VECTOR, 5, op=0)
+    ones = np.ones(8192, np.uint8)
+    jobs = [
+        RtlJob(program=halts, segments={int(Seg.ACT): ones}),
+        RtlJob(program=program(), segments={int(Seg.ACT): ones}),
+    ]
+    first, second = run_jobs(jobs, ci_chip)
+    assert first.outcome is Outcome.FAULT and 0 < np.sum(first.l1) < 2048  # in the middle
+    assert second.outcome is Outcome.DONE and not second.l1.any()
+
+
 def test_words_without_work_reach_no_address(rtl_tools, ci_chip):
     none = (None, Clip(0), None)
     made = program(
