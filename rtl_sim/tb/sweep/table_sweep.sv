@@ -4,13 +4,13 @@ module table_sweep #(
     localparam int Functions = int'(athena_pkg::LUT_COS) - int'(athena_pkg::LUT_EXP) + 1,
     localparam int Most = 1 << 20
 ) (
-    input  logic                         clk_i,
-    output logic [Functions-1:0][31:0]   y_o,
-    output logic                         done_o
+    input  logic clk_i,
+    output logic done_o
 );
   logic [31:0] count[1];
   logic [31:0] values[Most];
   logic [31:0] at;
+  logic [Functions-1:0][31:0] y;
   int file, got;
 
   initial begin
@@ -28,12 +28,12 @@ module table_sweep #(
         .en_i(1'b1),
         .lut_i(athena_pkg::LUT_EXP + 8'(i)),
         .x_i(values[at[$clog2(Most)-1:0]]),
-        .y_o(y_o[i])
+        .y_o(y[i])
     );
   end
 
   always @(posedge clk_i) begin
-    if (at < count[0]) $fwrite(file, "%u", y_o);
+    if (at < count[0]) $fwrite(file, "%u", y);
     else if (!done_o) begin
       $fclose(file);
       done_o <= 1'b1;
