@@ -47,14 +47,19 @@ class _Transpose:
     by_element: bool
     split: Split
 
+    @property
+    def by_way(self) -> bool:
+        """Turned in a tile of its own, since VPERM cannot convert on the way to the result."""
+        return not self.by_element and self.view.dt != self.out.dt
+
     def layout(self, arena: Arena) -> tuple[tuple[int, int], Operand, Tile]:
-        """Two slots as loaded, the tile in the result's order, and the result's slots."""
+        """Two slots as loaded, the tile turned and not converted, and the result's slots."""
         turned = replace(self.split, tile_rows=self.split.tile_cols, tile_cols=self.split.tile_rows)
         straight = tile_bytes(Kind.FULL, self.view.esize, self.split)
         loaded = straight if self.by_element else tile_bytes(Kind.FULL, self.view.esize, turned)
         slots = arena.take(loaded), arena.take(loaded)
         arena.next_bank()
-        at = 0 if self.by_element else arena.take(straight)
+        at = arena.take(straight) if self.by_way else 0
         arena.next_bank()
         pitch = pitch_of(Kind.FULL, self.split.tile_cols, self.view.esize)
         result = make_tile(self.out, Kind.FULL, self.split, arena)
@@ -115,10 +120,14 @@ def emit_transpose(emitter: Emitter, step: PlanStep, buffers: list[Buffer]) -> s
 
     def vector(spot: Spot) -> None:
         script = Script(emitter.vector, spot, job.split.tile_rows, job.split.tile_cols)
-        ready = replace(straight, imm=slots[spot.slot])
-        if not job.by_element:
-            ready = _turn(script, job, slots[spot.slot], straight)
-        _convert(script, ready, target.operand(spot.slot))
+        result = target.operand(spot.slot)
+        if job.by_element:
+            _convert(script, replace(straight, imm=slots[spot.slot]), result)
+        elif job.by_way:
+            _turn(script, job, slots[spot.slot], straight)
+            _convert(script, straight, result)
+        else:
+            _turn(script, job, slots[spot.slot], result)
         script.emit(
             [Wait(Sem.X_FULL), Wait(Sem.OUT_FREE)], [self_sem(Sem.X_FREE), self_sem(Sem.OUT_FULL)]
         )
@@ -167,17 +176,16 @@ def _fitted(emitter: Emitter, view: View, out: View, *, by_element: bool) -> _Tr
     raise CapacityError(f"no tile fits L1 of {core.l1_bytes} bytes", where="lowering")
 
 
-def _turn(script: Script, job: _Transpose, slot: int, straight: Operand) -> Operand:
+def _turn(script: Script, job: _Transpose, slot: int, turned: Operand) -> None:
     split, spot = job.split, script.spot
     script.perm(
         Operand(Seg.L1, slot, pitch_of(Kind.FULL, split.tile_rows, job.view.esize), job.view.dt),
-        straight,
+        turned,
         Perm.TRANSPOSE,
         rows=split.tile_cols,
         cols=split.tile_rows,
         clips=(spot.cols(), spot.rows(), None),
     )
-    return straight
 
 
 def _convert(script: Script, source: Operand, target: Operand) -> None:

@@ -218,8 +218,8 @@ CASES = {
     "row past memory": (_gather(3, src=8192 - 63), RANGE, LOAD, 2),
     "row before memory": (_gather(3, pitch=-16), RANGE, LOAD, 2),
     "indices misaligned": (patched(_gather(0), LOAD, 2, b=(int(Seg.L1), 2)), RANGE, LOAD, 2),
-    "table function": (
-        program(vector=lambda b: _vec(b, Vec(lut=Lut.EXP), dt=Dt.F32)),
+    "integer table function": (
+        program(vector=lambda b: _vec(b, Vec(lut=Lut.EXP, integer=True))),
         ILLEGAL,
         VECTOR,
         1,
