@@ -1,8 +1,8 @@
 """Find the tools, build simulators of the core; cached by the hash of all that goes in.
 
 In:  a `Chip`; sources of `rtl_sim/rtl` and `rtl_sim/tb`.
-Out: `simulator(chip)` → path of the executable, with or without waveforms; `rtl_sources`,
-     `environment` for cocotb benches.
+Out: `simulator(chip)` → path of the executable, in a variant, with or without waveforms;
+     `rtl_sources`, `environment` for cocotb benches.
 Raises: ToolError with the command that installs what is missing, or with the compiler's last lines
 when a build fails.
 """
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -42,6 +43,17 @@ WAVE_FORMATS = {"fst": ("--trace-fst",), "vcd": ("--trace-vcd",)}
 CACHE_BUILDS = 16
 CACHE_BYTES = 2 << 30
 IDLE_S = 3600.0  # a build used more recently is never removed
+_ZEROED = ("--x-assign", "0", "--x-initial", "0")
+
+
+class Variant(Enum):
+    """How the batch simulator is built: the value is Verilator's flags."""
+
+    PLAIN = _ZEROED
+    COVERED = (*_ZEROED, "--coverage-line", "--coverage-toggle")
+    POWER_ON = ("--x-assign", "unique", "--x-initial", "unique")  # registers hold anything at first
+
+
 _TOOLS = {
     "g++": "apt-get install g++",
     "make": "apt-get install make",
@@ -182,14 +194,20 @@ def _check_fst(env: Mapping[str, str]) -> None:
         )  # fmt: skip
 
 
-def simulator(chip: Chip, env: Mapping[str, str] | None = None, *, wave: str = "") -> Path:
+def simulator(
+    chip: Chip,
+    env: Mapping[str, str] | None = None,
+    *,
+    wave: str = "",
+    variant: Variant = Variant.PLAIN,
+) -> Path:
     """The batch simulator of the core for `chip`, built if the cache does not hold it.
 
     `wave` is empty, or a format of waveforms that it can write (WAVE_FORMATS).
     Raises: ToolError when a tool is missing or a build fails; ChipError for an unfit chip.
     """
     base = os.environ if env is None else env
-    home = cache_folder(base) / f"sim-{digest(chip, wave)}"
+    home = cache_folder(base) / f"sim-{digest(chip, wave + variant.name)}"
     target = home / SIMULATOR
     if target.exists():
         os.utime(home)  # the last use, for `prune`
@@ -201,21 +219,23 @@ def simulator(chip: Chip, env: Mapping[str, str] | None = None, *, wave: str = "
     with (home.parent / f"{home.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits for the first one's build
         if not target.exists():
-            _build_simulator(chip, home, tools, wave)
+            flags = (*variant.value, *WAVE_FORMATS.get(wave, ()))
+            _build_simulator(chip, home, tools, flags)
     prune(home.parent, keep=home)
     return target
 
 
-def _build_simulator(chip: Chip, home: Path, tools: Mapping[str, str], wave: str) -> None:
+def _build_simulator(
+    chip: Chip, home: Path, tools: Mapping[str, str], flags: tuple[str, ...]
+) -> None:
     work = Path(tempfile.mkdtemp(prefix="build-", dir=home.parent))
     try:
         package = write_package(chip, work)
         sources = [package, *rtl_sources(), *sorted(TB.glob("*.sv")), *sorted(TB.glob("*.cpp"))]
         _run(
-            ["verilator", "--cc", "--exe", "--build", "-j", "2", "-O3", "--x-assign", "0",
-             "--x-initial", "0", *WARNINGS, *WAVE_FORMATS.get(wave, ()), "--top-module", "tb_core",
-             "--prefix", "Vtb_core", "--Mdir", str(work / "obj"), "-o", str(work / SIMULATOR),
-             *map(str, sources)],
+            ["verilator", "--cc", "--exe", "--build", "-j", "2", "-O3", "--assert", *flags,
+             *WARNINGS, "--top-module", "tb_core", "--prefix", "Vtb_core", "--Mdir",
+             str(work / "obj"), "-o", str(work / SIMULATOR), *map(str, sources)],
             work, tools,
         )  # fmt: skip
         shutil.rmtree(work / "obj")

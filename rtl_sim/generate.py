@@ -1,433 +1,389 @@
-"""Seeded random programs for the core that the RTL implements: legal, free of races and deadlocks,
-small.
+"""Random programs for the core that the RTL implements: legal, free of races and deadlocks, small.
 
-In:  a seed and a `Chip`. Out: `RtlJob`: a program with one stream a queue and a random memory
-     image. Every task has L1 bytes of its own; tasks go through the queues in one order, tied by
-     semaphores that only count forward.
+In:  a seed (`random_job`) or a `Chooser` (`build_job`), and a `Chip`.
+Out: `RtlJob`: a program with one stream a queue and its memory images as constants. Every task has
+     L1 bytes of its own; tasks go through the queues in one order, tied by semaphores that only
+     count forward. Words that the instruction table marks as not in the RTL are left out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import random
+from collections.abc import Callable
 
 import numpy as np
 
 from athena.chip.model import Chip
-from athena.isa.builder import Clip, Operand, StreamBuilder, Wait, acc, hbm, l1, self_sem
-from athena.isa.fields import (
-    CORE_QUEUES,
-    DT_BYTES,
-    SEGMENTS,
-    Acc,
-    Alu,
-    Dt,
-    GatherMode,
-    Kind,
-    Lut,
-    Perm,
-    Queue,
-    Red,
-    Seg,
-    Sig,
-    signal,
-)
-from athena.isa.operand import Mask, Side, Vec
+from athena.isa.builder import Clip, Operand, hbm, l1, self_sem
+from athena.isa.fields import CORE_QUEUES, CORE_SEMS, SEGMENTS, Acc, Alu, Dt, Kind, Op, Queue, Seg
+from athena.isa.operand import Side, Vec
 from athena.isa.program import Program, QueueRun, Section
-from rtl_sim.job import RtlJob
+from athena.isa.table import BY_OP
+from rtl_sim.generate_vec import gather, map_block, permute, vec
+from rtl_sim.job import Bytes, RtlJob
+from rtl_sim.maker import (
+    AGAIN,
+    COPIED,
+    CREDIT,
+    DONE,
+    EXTREMES,
+    FILLED,
+    IN_BYTES,
+    INDEXED,
+    LOADED,
+    NEVER,
+    ODD,
+    READY,
+    SPARE,
+    SUMMED,
+    WILD,
+    Chooser,
+    Maker,
+)
 
-IN_BYTES = 16384
-OUT_BYTES = 65536
-LOADED, SUMMED, DONE, FILLED, COPIED, AGAIN, CREDIT, INDEXED = range(8)  # semaphores
-NEVER = 28  # four semaphores that nothing signals
-SCALARS = (0, 37, 1000, -13)
-SPARE_AREGS = (8, 9, 10)  # initial values of the run
-ALUS = tuple(alu for alu in Alu if alu is not Alu.SELECT)  # of alu1
-TYPES = (Dt.F32, Dt.BF16, Dt.F16, Dt.I8, Dt.U8, Dt.I32)
-INTEGERS = (Dt.I8, Dt.U8, Dt.I32)
-
-
-@dataclass(slots=True)
-class Maker:
-    """The streams so far and what they have used up."""
-
-    chip: Chip
-    rng: np.random.Generator
-    aregs: tuple[int, ...] = ()
-    l1_at: int = 0
-    acc_at: int = 0
-    out_at: int = 0
-    streams: dict[Queue, StreamBuilder] = field(
-        default_factory=lambda: {queue: StreamBuilder() for queue in CORE_QUEUES}
-    )
-
-    def pick(self, low: int, high: int) -> int:
-        """A number from low to high, both included."""
-        return int(self.rng.integers(low, high + 1))
-
-    def often(self, percent: int) -> bool:
-        """True in `percent` of the cases."""
-        return self.pick(1, 100) <= percent
-
-    def room(self, size: int, *, align: int = 4, own_bank: bool = False) -> int:
-        """`size` bytes of L1 that no other task has."""
-        at = self.l1_at + self.pick(0, 40)
-        if own_bank:
-            at = -(-at // self.chip.l1_bank_bytes) * self.chip.l1_bank_bytes
-        at = -(-at // align) * align
-        self.l1_at = at + size
-        return at
-
-    def near(self, at: int, *, stride: int = 0, dt: Dt = Dt.NONE) -> Operand:
-        """An L1 operand, sometimes addressed through an areg of the run."""
-        spare = self.pick(0, 2 * len(self.aregs) - 1)
-        if spare < len(self.aregs) and self.aregs[spare] <= at:
-            return l1(at - self.aregs[spare], stride=stride, dt=dt, areg=SPARE_AREGS[spare])
-        return l1(at, stride=stride, dt=dt)
-
-    def source(self, size: int) -> int:
-        """Where in the input segment `size` bytes are read; bytes may be read many times."""
-        return self.pick(0, IN_BYTES - size - 256)
-
-    def target(self, size: int) -> int:
-        """`size` bytes of the output segment."""
-        at = self.out_at
-        self.out_at = at + size + self.pick(0, 9)
-        return at
-
-    def load(self, at: int, stride: int, rows: int, row_bytes: int, sem: int) -> None:
-        """LOAD rows into L1, perhaps in two blocks."""
-        pitch = row_bytes + self.pick(0, 20)
-        src = self.source(rows * pitch)
-        blocks = 2 if rows % 2 == 0 and self.often(30) else 1
-        half = rows // blocks
-        self.streams[Queue.LOAD].load(
-            hbm(Seg.INPUT, src, stride=pitch), self.near(at, stride=stride), rows=half,
-            row_bytes=row_bytes, blocks=blocks, block_strides=(half * pitch - 3, half * stride),
-            signals=[self_sem(sem)],
-        )  # fmt: skip
-
-    def store(self, at: int, stride: int, rows: int, row_bytes: int, sem: int) -> None:
-        """Wait, then STORE rows from L1."""
-        pitch = row_bytes + self.pick(0, 5)
-        dst = self.target(rows * pitch)
-        self.streams[Queue.STORE].store(
-            self.near(at, stride=stride), hbm(Seg.OUTPUT, dst, stride=pitch), rows=rows,
-            row_bytes=row_bytes, waits=[Wait(sem)],
-        )  # fmt: skip
-
-
-def _vec(make: Maker, a: Operand, rows: int, cols: int, wait: Wait) -> tuple[int, int, int]:
-    """VEC from `a` into L1; gives address, stride and row bytes of a result."""
-    integer = a.dt in INTEGERS and make.often(50)
-    dt = TYPES[make.pick(0, len(TYPES) - 1)]
-    size = DT_BYTES[dt]
-    stride = size * (cols + make.pick(0, 6))
-    at = make.room(rows * stride)
-    steps = Vec(integer=integer, zero=make.pick(-90, 90), lut=_lut(make, integer=integer))
-    if make.often(70):
-        steps = replace(
-            steps, alu1=ALUS[make.pick(0, len(ALUS) - 1)], b=_side(make, a),
-            alu2=Alu(make.pick(0, len(Alu) - 1)), c=_side(make, a),
-        )  # fmt: skip
-    if make.often(30):
-        steps = replace(steps, mask=_mask(make, cols, integer=integer))
-    result: Operand | None = make.near(at, stride=stride, dt=dt)
-    shown = (at, stride, size * cols)
-    if make.often(40):
-        side_stride = 4 * make.pick(1, 3)
-        side = make.room(rows * side_stride)
-        steps = replace(
-            steps, red=Red(make.pick(1, 5)), red_keep=make.often(40),
-            red_to=make.near(side, stride=side_stride, dt=Dt.F32),
-        )  # fmt: skip
-        if make.often(40):
-            result, shown = None, (side, side_stride, 4)
-    make.streams[Queue.VECTOR].vec(
-        a, result, steps, rows=rows, cols=cols, waits=[wait], signals=[self_sem(DONE)]
-    )
-    return shown
-
-
-def _lut(make: Maker, *, integer: bool) -> Lut:
-    """A one-operand step or none."""
-    if make.often(40):
-        return Lut.NONE
-    if not integer and make.often(50):
-        return Lut(make.pick(Lut.EXP, Lut.COS))
-    return Lut(make.pick(Lut.ABS if integer else Lut.FLOOR, Lut.NOT))
-
-
-def _side(make: Maker, a: Operand) -> Side:
-    """A second operand: the first one's bytes read in another way, or an immediate."""
-    kind = Kind(make.pick(1, 5))
-    if kind is Kind.IMM:
-        return Side(kind, None, float(make.pick(-300, 300)) / 4)
-    return Side(kind, a)
-
-
-def _mask(make: Maker, cols: int, *, integer: bool) -> Mask:
-    """A window of columns that moves from row to row."""
-    return Mask(
-        lo=make.pick(-2, cols) - SCALARS[1], hi=make.pick(0, cols + 2) - make.aregs[0],
-        lo_slope=make.pick(-3, 3), hi_slope=make.pick(-3, 3), lo_scalar=1, hi_areg=SPARE_AREGS[0],
-        fill=-7 if integer else float("-inf"),
-    )  # fmt: skip
+SCALARS = 13  # S1 … S13
+SPECIAL = np.array(
+    [
+        0,
+        1 << 31,
+        1,
+        0x007FFFFF,
+        0x00800000,
+        0x3F800000,
+        0xBF000000,
+        0x3FC00000,
+        0x4B000001,
+        0x4F000000,
+        0xCF000000,
+        0x7F7FFFFF,
+        0x7F800000,
+        0xFF800000,
+        0x7FC00000,
+        0x7F800001,
+    ],
+    "<u4",
+)  # float32: zeros, subnormals, ties, the borders of int32, infinities, NaNs
 
 
 def _multiply(make: Maker) -> None:
-    """LOAD A and B (and a bias), MATMUL, VEC, STORE."""
-    m, n, k = make.pick(1, 20), make.pick(1, 20), make.pick(0, 30)
+    """LOAD A and B (and a bias), MATMUL, perhaps a second one onto the same sums, VEC, STORE."""
+    matrix = make.chip.core.matrix
+    m, n = make.size(matrix.rows), make.size(matrix.cols)
     real = make.often(40)
-    types = [Dt.BF16 if real else (Dt.I8, Dt.U8)[make.pick(0, 1)] for _ in range(2)]
+    total = Dt.F32 if real else Dt.I32
+    d = make.sums(m, n, total)
+    if d is None:
+        return
+    start = make.one((Acc.ZERO, Acc.KEEP, Acc.BIAS))
+    if make.often(25):
+        _product(make, d, (m, n), start, [])
+        start = Acc.KEEP
+    _product(make, d, (m, n), start, make.signals(SUMMED))
+    at, stride, row = vec(make, d, m, n, make.wait(SUMMED))
+    make.store(at, stride, m, row, DONE)
+
+
+def _product(
+    make: Maker, d: Operand, shape: tuple[int, int], start: Acc, signals: list[int]
+) -> None:
+    """One MATMUL into `d` with its LOADs."""
+    (m, n), real = shape, d.dt is Dt.F32
+    k = make.size(make.chip.core.matrix.rows, top=3 * make.chip.core.matrix.rows + 2)
+    types = [Dt.BF16 if real else make.one((Dt.I8, Dt.U8)) for _ in range(2)]
     ranges = {Dt.I8: (-128, 127), Dt.U8: (0, 255), Dt.BF16: (0, 0)}
     zeros = tuple(make.pick(*ranges[dt]) for dt in types)
-    size, total = (2, Dt.F32) if real else (1, Dt.I32)
-    trans, start = make.often(40), Acc(make.pick(0, 2))
+    size = 2 if real else 1
+    trans = make.often(40)
     rows, width = (n, k) if trans else (k, n)
-    a_stride, b_stride = (size * (x + make.pick(0, 9)) for x in (k, width))
-    d_stride = n + make.pick(0, 9)
-    d_at = make.acc_at
-    make.acc_at += 4 * m * d_stride
-    if make.acc_at > make.chip.core.acc_bytes:
-        make.acc_at = d_at
-        return
-    a_at, loads = make.room(m * a_stride, align=size), 0
-    b_at = make.room(rows * b_stride, align=size, own_bank=True)
-    if k:
-        make.load(a_at, a_stride, m, size * k, LOADED)
-        make.load(b_at, b_stride, rows, size * width, LOADED)
-        loads += 2
-    bias = None
+    loads = 0
+    a = make.pooled(types[0], m, k) if make.often(20) else None
+    if a is None:
+        stride = size * (k + make.pick(0, 9))
+        a = l1(make.room(m * stride, align=size), stride=stride, dt=types[0])
+        if make.often(98):
+            make.load(a.imm, a.stride, m, size * k, LOADED)
+            loads += 1
+    stride = size * (width + make.pick(0, 9))
+    b = l1(make.room(rows * stride, align=size, own_bank=True), stride=stride, dt=types[1])
+    make.load(b.imm, b.stride, rows, size * width, LOADED)
+    bias, queue = None, Queue.MATRIX
     if start is Acc.BIAS:
-        bias_at = make.room(4 * n, own_bank=True)
-        make.load(bias_at, 4 * n, 1, 4 * n, LOADED)
-        bias = make.near(bias_at, dt=total)
-        loads += 1
-    d = acc(d_at, stride=4 * d_stride, dt=total)
-    make.streams[Queue.MATRIX].matmul(
-        make.near(a_at, stride=a_stride, dt=types[0]),
-        make.near(b_at, stride=b_stride, dt=types[1]), d, m=m, n=n, k=k, start=start,
-        bias=bias, b_trans=trans, zeros=(zeros[0], zeros[1]),
-        waits=[Wait(LOADED, loads)] if loads else [], signals=[self_sem(SUMMED)],
+        bias = l1(make.room(4 * n, own_bank=True), dt=d.dt)
+        make.load(bias.imm, 4 * n, 1, 4 * n, LOADED)
+        bias = make.near(queue, bias)
+    counts, clips = make.counts(Op.MATMUL, m, n, k)
+    made = {"a": make.near(queue, a), "b": make.near(queue, b), "d": make.near(queue, d)}
+    make.streams[queue].matmul(
+        **made, m=counts[0], n=counts[1], k=counts[2], start=start, bias=bias, b_trans=trans,
+        zeros=(zeros[0], zeros[1]), waits=[make.wait(LOADED, loads + 1 + (bias is not None))],
+        signals=signals, clips=clips,
     )  # fmt: skip
-    at, stride, row = _vec(make, d, m, n, Wait(SUMMED))
-    make.store(at, stride, m, row, DONE)
 
 
 def _pass_on(make: Maker) -> None:
     """LOAD, STORE, without a unit between them."""
-    rows, row = make.pick(1, 12), make.pick(1, 70)
+    rows, row = make.pick(1, 12), make.size(make.chip.core.load_bytes_per_cycle, top=70)
     stride = row + make.pick(0, 9)
     at = make.room(rows * stride, align=1)
-    make.load(at, stride, rows, row, COPIED)
+    make.load(at, stride, rows, row, COPIED, wild=True)
     make.store(at, stride, rows, row, COPIED)
 
 
 def _fill(make: Maker) -> None:
     """FILL, STORE."""
-    rows, row = make.pick(1, 9), 4 * make.pick(1, 20)
-    at = make.room(rows * row, align=1)
-    value = make.pick(-(1 << 31), (1 << 31) - 1)
+    rows, row = make.pick(1, 9), make.size(make.chip.core.load_bytes_per_cycle, top=80)
+    value = make.pick(0, 255) * 0x01010101
+    if make.often(70):
+        row, value = -(-row // 4) * 4, make.pick(0, (1 << 32) - 1)
+    stride = row + make.pick(0, 9)
+    at = make.room(rows * stride, align=1)
+    counts, clips = make.counts(Op.FILL, 1, rows, row, wild=False)
+    if row % 4 or counts[2] % 4:
+        value = (value & 255) * 0x01010101
     make.streams[Queue.LOAD].fill(
-        make.near(at, stride=row), rows=rows, row_bytes=row, value=value, signals=[self_sem(COPIED)]
-    )
-    make.store(at, row, rows, row, COPIED)
+        make.near(Queue.LOAD, l1(at, stride=stride)), rows=counts[1], row_bytes=counts[2],
+        value=value, clips=clips, signals=make.signals(COPIED),
+    )  # fmt: skip
+    make.store(at, stride, rows, row, COPIED)
 
 
 def _gather(make: Maker) -> None:
     """LOAD the row numbers, gather rows by them, scatter them into the output by others."""
-    rows, row = make.pick(1, 8), make.pick(1, 40)
+    rows, row = make.pick(1, 9), make.size(make.chip.core.load_bytes_per_cycle, top=40)
     stride, pitch = row + make.pick(0, 9), row + make.pick(0, 9)
-    index_at, at = make.room(8 * rows), make.room(rows * stride, align=1)
-    table = make.source(rows * pitch)
-    dst = make.target(rows * pitch)
-    numbers = make.rng.permutation(rows)
-    load = make.streams[Queue.LOAD]
-    for place in range(2 * rows):  # indices come from FILLs: the image is random bytes
-        number = int(numbers[place]) if place < rows else make.pick(0, rows - 1)
-        load.fill(l1(index_at + 4 * place), rows=1, row_bytes=4, value=number)
-    load.sync(signals=[self_sem(CREDIT)])
-    load.fill(l1(index_at + 4 * rows), rows=1, row_bytes=4, value=0, signals=[self_sem(INDEXED)])
+    at, limit = make.room(rows * stride, align=1), rows + make.pick(0, 5)
+    table, dst = make.source(limit * pitch), make.target(limit * pitch)
+    places = list(range(limit))
+    for i in range(rows):
+        other = make.pick(i, limit - 1)
+        places[i], places[other] = places[other], places[i]
+    chosen = [make.pick(0, limit - 1) for _ in range(rows)]
+    read_at, write_at = (make.indices(x, INDEXED) for x in (chosen, places[:rows]))
+    counts, clips = make.counts(Op.COPYX, limit, rows, row)
+    load, store = make.streams[Queue.LOAD], make.streams[Queue.STORE]
     load.copyx(
-        hbm(Seg.INPUT, table), make.near(at, stride=stride), make.near(index_at + 4 * rows),
-        limit=rows, rows=rows, row_bytes=row, pitch=pitch, waits=[Wait(INDEXED)],
-        signals=[self_sem(COPIED)],
+        make.near(Queue.LOAD, hbm(Seg.INPUT, table)),
+        make.near(Queue.LOAD, l1(at, stride=stride)), make.near(Queue.LOAD, l1(read_at)),
+        limit=limit, rows=counts[1], row_bytes=counts[2], pitch=pitch, clips=clips,
+        waits=[make.wait(INDEXED, 2)], signals=make.signals(COPIED),
     )  # fmt: skip
-    make.streams[Queue.STORE].copyx(
-        make.near(at, stride=stride), hbm(Seg.OUTPUT, dst), make.near(index_at), limit=rows,
-        rows=rows, row_bytes=row, pitch=pitch, waits=[Wait(COPIED), Wait(CREDIT)],
+    counts, clips = make.counts(Op.COPYX, limit, rows, row)
+    store.copyx(
+        make.near(Queue.STORE, l1(at, stride=stride)),
+        make.near(Queue.STORE, hbm(Seg.OUTPUT, dst)), make.near(Queue.STORE, l1(write_at)),
+        limit=limit, rows=counts[1], row_bytes=counts[2], pitch=pitch, clips=clips,
+        waits=[make.wait(COPIED)],
     )  # fmt: skip
 
 
-def _map(make: Maker) -> None:
-    """LOAD, VEC, STORE."""
-    rows, cols = make.pick(1, 9), make.pick(1, 25)
-    dt = TYPES[make.pick(0, len(TYPES) - 1)]
-    size = DT_BYTES[dt]
-    stride = size * (cols + make.pick(0, 3))
-    at = make.room(rows * stride)
-    make.load(at, stride, rows, size * cols, FILLED)
-    out, out_stride, row = _vec(make, l1(at, stride=stride, dt=dt), rows, cols, Wait(FILLED))
-    make.store(out, out_stride, rows, row, DONE)
-
-
-def _side_length(make: Maker) -> int:
-    """A number of rows or columns: mostly about the number of lanes."""
-    lanes = make.chip.core.vector.lanes
-    return (1, lanes - 1, lanes, lanes + 1, make.pick(2, 3 * lanes))[make.pick(0, 4)]
-
-
-def _permute(make: Maker) -> None:
-    """LOAD, VPERM, STORE."""
-    rows, cols, mode = _side_length(make), _side_length(make), Perm(make.pick(0, 3))
-    types = TYPES
-    if mode in (Perm.ROTATE_HALF, Perm.ROTATE_PAIRS):
-        cols, types = 2 * cols, tuple(dt for dt in TYPES if dt not in INTEGERS)
-    dt = types[make.pick(0, len(types) - 1)]
-    size = DT_BYTES[dt]
-    stride = size * (cols + make.pick(0, 3))
-    at = make.room(rows * stride)
-    make.load(at, stride, rows, size * cols, FILLED)
-    height, width = (cols, rows) if mode is Perm.TRANSPOSE else (rows, cols)
-    out_stride = size * (width + make.pick(0, 3))
-    out = make.room(height * out_stride)
-    make.streams[Queue.VECTOR].vperm(
-        make.near(at, stride=stride, dt=dt), make.near(out, stride=out_stride, dt=dt), mode,
-        rows=rows, cols=cols, waits=[Wait(FILLED)], signals=[self_sem(DONE)],
-    )  # fmt: skip
-    make.store(out, out_stride, height, size * width, DONE)
-
-
-def _pick_elements(make: Maker) -> None:
-    """LOAD a table, FILL indices, VGATHER, STORE."""
-    rows, cols, limit = _side_length(make), _side_length(make), make.pick(1, 20)
-    mode, dt = GatherMode(make.pick(0, 1)), TYPES[make.pick(0, len(TYPES) - 1)]
-    size, by_row = DT_BYTES[dt], mode is GatherMode.ROWS
-    height, width = (limit, cols) if by_row else (rows, limit)
-    stride, out_stride = size * (width + make.pick(0, 3)), size * (cols + make.pick(0, 3))
-    at, out = make.room(height * stride), make.room(rows * out_stride)
-    index, index_stride = make.room(4 * rows * cols), 4 * cols
-    make.load(at, stride, height, size * width, FILLED)
-    across, down = (rows, 1) if by_row else (cols, rows)
-    for place in range(across):  # a column of equal indices
-        make.streams[Queue.LOAD].fill(
-            l1(index + 4 * place, stride=index_stride), rows=down, row_bytes=4,
-            value=make.pick(0, limit - 1),
-            signals=[self_sem(FILLED)] if place == across - 1 else [],
-        )  # fmt: skip
-    make.streams[Queue.VECTOR].vgather(
-        make.near(at, stride=stride, dt=dt), make.near(index, stride=index_stride, dt=Dt.I32),
-        make.near(out, stride=out_stride, dt=dt), mode, rows=rows, cols=cols, limit=limit,
-        waits=[Wait(FILLED, 2)], signals=[self_sem(DONE)],
-    )  # fmt: skip
-    make.store(out, out_stride, rows, size * cols, DONE)
-
-
-def _looped(make: Maker) -> None:
-    """The same over a ring of buffers: LOOPs with aregs in every queue, one nested, one clipped."""
+def _ring(make: Maker) -> None:
+    """LOAD, VEC, STORE over a ring of buffers: LOOPs with aregs in every queue, one nested, one
+    clipped.
+    """
     times, rows, cols = make.pick(1, 4), make.pick(1, 4), make.pick(1, 16)
     buffer, step = 64 * rows, make.pick(0, 40)
     at, out = make.room(times * buffer, align=4), make.room(times * buffer, align=4)
     src, dst = make.source(times * step + rows * 16), make.target(times * rows * 16)
     load, vector, store = (make.streams[queue] for queue in (Queue.LOAD, Queue.VECTOR, Queue.STORE))
-    clip = Clip(times - SCALARS[1], scalar=1)
+    scalar = make.small_scalar()
+    clip = Clip(times - make.scalars[scalar], scalar=scalar)
     with load.loop(times + make.pick(0, 3), (2, step), (3, buffer), clip=clip):
         with load.loop(rows, (4, 16), (3, 64)):
             load.load(hbm(Seg.INPUT, src, areg=2), l1(at, areg=3), rows=1, row_bytes=cols)
-        load.fill(l1(at + 48, areg=3), rows=1, row_bytes=8, signals=[self_sem(FILLED)])
+        load.fill(l1(at + 48, areg=3), rows=1, row_bytes=8, signals=make.signals(FILLED))
         if make.often(50):
             with load.loop(0, (2, 99)):
-                load.sync(waits=[Wait(NEVER + Queue.LOAD, 200)])
+                load.sync(waits=[make.wait(NEVER + Queue.LOAD, 200)])
     with vector.loop(times, (1, buffer)):
         vector.vec(
             l1(at, stride=64, dt=Dt.I8, areg=1), l1(out, stride=64, dt=Dt.U8, areg=1),
             Vec(integer=True, alu1=Alu.ADD, b=Side(Kind.IMM, None, 3.0)), rows=rows, cols=cols,
-            waits=[Wait(FILLED)], signals=[self_sem(DONE)],
+            waits=[make.wait(FILLED)], signals=make.signals(DONE),
         )  # fmt: skip
-    with store.loop(times, (5, buffer), (6, rows * 16)):
+    with store.loop(times, (5, buffer), (2, rows * 16)):
         store.store(
-            l1(out, stride=64, areg=5), hbm(Seg.OUTPUT, dst, stride=16, areg=6), rows=rows,
-            row_bytes=cols, waits=[Wait(DONE)],
+            l1(out, stride=64, areg=5), hbm(Seg.OUTPUT, dst, stride=16, areg=2), rows=rows,
+            row_bytes=cols, waits=[make.wait(DONE)],
         )  # fmt: skip
+
+
+def _nest(make: Maker) -> None:
+    """Three loops over one-row LOADs, with SETAs of a listed register inside; the last word of the
+    inner body may end two or three of them. A STORE of what they wrote.
+    """
+    times = [make.pick(1, 3) for _ in range(3)]
+    row, rows = make.pick(1, 20), times[0] * times[1] * times[2]
+    at, src = make.room(row * rows, align=1), make.source(64)
+    load, steps = make.streams[Queue.LOAD], (row * times[1] * times[2], row * times[2], row)
+    with load.loop(times[0], (1, steps[0]), (WILD, make.pick(-9, 9))):
+        _perhaps_wild(make)
+        with load.loop(times[1], (2, make.pick(0, 9)), (1, steps[1])):
+            _perhaps_wild(make)
+            with load.loop(times[2], (1, steps[2]), (3, make.pick(0, 5)), (WILD, 1), (4, -1)):
+                load.load(
+                    hbm(Seg.INPUT, src, areg=2), l1(at, areg=1), rows=1, row_bytes=row,
+                    clips=(None, Clip(make.pick(0, 9), areg=WILD), None),
+                    signals=make.signals(COPIED),
+                )  # fmt: skip
+                _perhaps_wild(make)
+            if make.often(50):
+                load.sync(signals=make.signals(CREDIT))
+                make.streams[Queue.STORE].sync(waits=[make.wait(CREDIT, times[0] * times[1])])
+    make.store(at, row, rows, row, COPIED, count=rows)
+
+
+def _perhaps_wild(make: Maker) -> None:
+    if make.often(40):
+        make.wild(Queue.LOAD)
+
+
+def _long_body(make: Maker) -> None:
+    """A loop as long as the FIFO, or nearly; then one that is skipped."""
+    queue = make.one(CORE_QUEUES)
+    stream, words = make.streams[queue], make.chip.core.fifo_words
+    with stream.loop(make.pick(1, 2)):
+        for _ in range(make.pick(max(1, words - 3), words)):
+            stream.sync()
+    with stream.loop(0):
+        for _ in range(make.pick(1, words)):
+            stream.sync(waits=[make.wait(NEVER + queue, 200)])
 
 
 def _nothing(make: Maker) -> None:
-    """Words without work, control words, registers."""
+    """Words without work, SYNCs with four waits and signals, registers that nothing reads."""
     load, store = make.streams[Queue.LOAD], make.streams[Queue.STORE]
-    matrix, vector = make.streams[Queue.MATRIX], make.streams[Queue.VECTOR]
-    clip = Clip(-make.pick(0, 9), areg=0, scalar=3)
+    scalar = make.small_scalar()
+    clip = Clip(-make.pick(0, 9) - make.scalars[scalar], areg=0, scalar=scalar)
     load.load(
         hbm(Seg.INPUT, 0), l1(0), rows=3, row_bytes=9, clips=(None, clip, None),
-        signals=[self_sem(CREDIT)],
+        signals=make.signals(CREDIT),
     )  # fmt: skip
-    some = signal(Sig.CORES_OF_CLUSTER, CREDIT, arg=make.pick(0, 7))
-    store.sync(
-        waits=[Wait(CREDIT)], signals=[self_sem(CREDIT), signal(Sig.ALL_CORES, CREDIT), some]
+    count = make.pick(0, 2)
+    codes = [code for _ in range(count) for code in make.signals(CREDIT)]
+    store.sync(waits=[make.wait(CREDIT)], signals=codes)
+    store.sync(waits=[make.wait(CREDIT)] * count)
+    make.streams[Queue.MATRIX].matmul(
+        l1(0, dt=Dt.I8), l1(0, dt=Dt.I8), Operand(Seg.ACC, dt=Dt.I32), m=0, n=3, k=2
     )
-    store.sync(waits=[Wait(CREDIT)])
-    if _reaches(some):
-        store.sync(waits=[Wait(CREDIT)])
-    matrix.matmul(l1(0, dt=Dt.I8), l1(0, dt=Dt.I8), acc(0, dt=Dt.I32), m=0, n=3, k=2)
-    vector.vec(l1(0, dt=Dt.I32), l1(0, dt=Dt.I32), Vec(integer=True), rows=0, cols=1)
-    for builder in (load, store, vector):
+    make.streams[Queue.VECTOR].vec(
+        l1(0, dt=Dt.I32), l1(0, dt=Dt.I32), Vec(integer=True), rows=0, cols=1
+    )
+    for queue in CORE_QUEUES:
         if make.often(50):
-            builder.seta(
-                7, make.pick(-99, 99), mult=make.pick(-9, 9), scalar=make.pick(0, 3),
-                div=make.pick(1, 9), mod=make.pick(0, 5), add=make.pick(0, 7),
-            )  # fmt: skip
-    store.sync(waits=[Wait(CREDIT)])
-    queue = CORE_QUEUES[make.pick(0, 3)]
-    skipped = make.streams[queue]
-    with skipped.loop(0):
-        for _ in range(make.pick(1, make.chip.core.fifo_words)):
-            skipped.sync(waits=[Wait(NEVER + queue, 200)])
+            make.wild(queue)
 
 
-def _reaches(code: int) -> bool:
-    """Whether a signal to cores of the cluster has the only core among them."""
-    return bool(code >> 5 & 1)
+Task = Callable[[Maker], None]
+TASKS: tuple[tuple[Op, Task], ...] = (
+    (Op.COPY, _pass_on),
+    (Op.FILL, _fill),
+    (Op.COPYX, _gather),
+    (Op.VEC, map_block),
+    (Op.VEC, map_block),
+    (Op.VEC, map_block),
+    (Op.MATMUL, _multiply),
+    (Op.MATMUL, _multiply),
+    (Op.MATMUL, _multiply),
+    (Op.LOOP, _ring),
+    (Op.LOOP, _nest),
+    (Op.LOOP, _long_body),
+    (Op.SYNC, _nothing),
+    (Op.VPERM, permute),
+    (Op.VGATHER, gather),
+)
 
 
-TASKS = (
-    _multiply, _multiply, _multiply, _pass_on, _fill, _gather, _map, _map, _permute, _pick_elements,
-    _looped, _nothing,
-)  # fmt: skip
+def _pool(make: Maker) -> None:
+    """Bytes in L1 that any word may read: a LOAD that every other queue waits for."""
+    make.pool_bytes = 4 * make.pick(1, 500)
+    make.pool_at = make.room(make.pool_bytes)
+    load = make.streams[Queue.LOAD]
+    load.load(
+        hbm(Seg.INPUT, make.source(make.pool_bytes)), l1(make.pool_at), rows=1,
+        row_bytes=make.pool_bytes, signals=make.signals(READY + Queue.LOAD),
+    )  # fmt: skip
+    others = [queue for queue in CORE_QUEUES if queue is not Queue.LOAD]
+    load.sync(
+        waits=[make.wait(READY + Queue.LOAD)],
+        signals=[self_sem(make.sem(READY + queue)) for queue in others],
+    )
+    for queue in others:
+        make.streams[queue].sync(waits=[make.wait(READY + queue)])
+
+
+def _maker(rng: Chooser, chip: Chip) -> Maker:
+    scalars = [0]
+    for _ in range(rng.randint(0, SCALARS)):
+        scalars.append((rng.randint(-100, 1000), *EXTREMES)[max(0, rng.randint(0, 7) - 5)])
+    aregs = {number: 4 * rng.randint(-100, 500) for number in SPARE}
+    aregs[ODD] = 1 + 2 * rng.randint(0, 100)
+    return Maker(chip, rng, tuple(scalars), aregs, first_sem=rng.randint(0, CORE_SEMS - 1))
+
+
+def build_job(rng: Chooser, chip: Chip, name: str) -> RtlJob:
+    """The job that the choices of `rng` make."""
+    make = _maker(rng, chip)
+    repeats = make.pick(1, 3)
+    if repeats > 1:
+        make.streams[Queue.LOAD].sync(waits=[make.wait(AGAIN)])
+    if make.often(80):
+        _pool(make)
+    tasks = [task for op, task in TASKS if BY_OP[op].rtl]
+    while make.l1_at < chip.core.l1_bytes - 8 * chip.l1_bank_bytes:
+        make.one(tasks)(make)
+        if not make.often(85):
+            break
+    if repeats > 1:  # in order behind all that reads: the next repeat may write
+        _pass_on(make)
+        make.streams[Queue.STORE].store(
+            l1(0), hbm(Seg.OUTPUT, make.target(4)), rows=1, row_bytes=4,
+            signals=make.signals(AGAIN),
+        )  # fmt: skip
+    for stream in make.streams.values():
+        stream.end()
+    image = image_of(make.pick(0, (1 << 32) - 1))
+    return RtlJob(program=_program(make, name, repeats, image))
+
+
+def _program(make: Maker, name: str, repeats: int, image: Bytes) -> Program:
+    aregs = tuple(make.aregs.items())
+    runs = tuple(QueueRun(kind=queue, stream=i, aregs=aregs) for i, queue in enumerate(CORE_QUEUES))
+    strides, sizes = [0] * SEGMENTS, [0] * SEGMENTS
+    strides[Seg.INPUT], strides[Seg.OUTPUT] = 64, make.out_at
+    sizes[Seg.INPUT], sizes[Seg.OUTPUT] = IN_BYTES, max(4, make.out_at * repeats)
+    sizes[Seg.PARAM] = len(make.numbers)
+    constants = {Seg.INPUT: image}
+    if make.numbers:
+        constants[Seg.PARAM] = np.frombuffer(bytes(make.numbers), np.uint8)
+    return Program(
+        name=name, chip=make.chip.name, chip_hash="", precision="int8",
+        streams=tuple(make.streams[queue].stream() for queue in CORE_QUEUES),
+        sections=(Section(name="all", repeat=repeats, seg_stride=tuple(strides), runs=runs),),
+        segment_bytes=tuple(sizes), constants=constants,
+        core_sems={make.sem(AGAIN): int(repeats > 1)}, scalars=make.scalars,
+    )  # fmt: skip
+
+
+def image_of(seed: int) -> Bytes:
+    """The input segment: blocks of 64 bytes of numbers of one type, some of any bytes at all."""
+    rng = np.random.default_rng(seed)
+    blocks = IN_BYTES // 64
+    image = rng.integers(0, 256, (blocks, 64), dtype=np.uint8)
+    scale = np.exp2(rng.integers(-6, 9, (blocks, 1)))
+    single = (rng.normal(size=(blocks, 16)) * scale).astype("<f4")
+    forms = (
+        single.view(np.uint8),
+        np.repeat(single, 2, axis=1).view("<u2")[:, 1::2].copy().view(np.uint8),  # bf16
+        (rng.normal(size=(blocks, 32)) * scale).astype("<f2").view(np.uint8),
+        rng.integers(-300, 300, (blocks, 16)).astype("<i4").view(np.uint8),
+        SPECIAL[rng.integers(0, len(SPECIAL), (blocks, 16))].view(np.uint8),
+    )
+    kind = rng.integers(0, len(forms) + 2, blocks)
+    for number, form in enumerate(forms):
+        image[kind == number] = form[kind == number]
+    return image.reshape(-1)
 
 
 def random_job(seed: int, chip: Chip) -> RtlJob:
     """Job number `seed`: the same seed and chip give the same job."""
-    rng = np.random.default_rng(seed)
-    aregs = tuple(int(x) * 4 for x in rng.integers(-100, 500, len(SPARE_AREGS)))
-    make = Maker(chip, rng, aregs)
-    make.streams[Queue.LOAD].sync(waits=[Wait(AGAIN)])
-    for _ in range(make.pick(2, 12)):
-        TASKS[make.pick(0, len(TASKS) - 1)](make)
-        if make.l1_at > chip.core.l1_bytes - 8 * chip.l1_bank_bytes:
-            break
-    _pass_on(make)
-    last = make.streams[Queue.STORE]
-    last.store(
-        l1(0), hbm(Seg.OUTPUT, make.target(4)), rows=1, row_bytes=4, signals=[self_sem(AGAIN)]
-    )
-    for stream in make.streams.values():
-        stream.end()
-    spare = tuple(zip(SPARE_AREGS, aregs, strict=True))
-    strides, sizes = [0] * SEGMENTS, [0] * SEGMENTS
-    sizes[Seg.INPUT], sizes[Seg.OUTPUT] = IN_BYTES, OUT_BYTES
-    strides[Seg.INPUT], strides[Seg.OUTPUT] = 64, make.out_at
-    program = Program(
-        name=f"random-{seed}", chip=chip.name, chip_hash="", precision="int8",
-        streams=tuple(make.streams[queue].stream() for queue in CORE_QUEUES),
-        sections=(
-            Section(
-                name="all", repeat=make.pick(1, 3), seg_stride=tuple(strides),
-                runs=tuple(
-                    QueueRun(kind=queue, stream=i, aregs=spare)
-                    for i, queue in enumerate(CORE_QUEUES)
-                ),
-            ),
-        ),
-        segment_bytes=tuple(sizes), core_sems={AGAIN: 1}, scalars=SCALARS,
-    )  # fmt: skip
-    image = rng.integers(0, 256, IN_BYTES, dtype=np.uint8)
-    return RtlJob(program=program, segments={int(Seg.INPUT): image})
+    return build_job(random.Random(seed), chip, f"random-{seed}")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from athena.chip.model import Chip
 from athena.errors import DeadlockError, FaultError, InternalError, RuntimeLimitError, printable
 from athena.isa.program import Program
-from rtl_sim.build import simulator, wave_format
+from rtl_sim.build import Variant, simulator, wave_format
 from rtl_sim.job import Outcome, RtlJob, RtlResult, decode_result, encode
 from rtl_sim.locate import halted
 
@@ -38,6 +38,17 @@ class Wave:
     last_cycle: int = (1 << 31) - 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How the simulator is built, and what else stands on its command line."""
+
+    variant: Variant = Variant.PLAIN
+    arguments: tuple[str, ...] = ()
+
+
+_START = Start()
+
+
 def run_jobs(
     jobs: Sequence[RtlJob],
     chip: Chip,
@@ -45,22 +56,27 @@ def run_jobs(
     cycle_limit: int | Sequence[int] = CYCLE_LIMIT,
     processes: int = 1,
     wave: Wave | None = None,
+    start: Start = _START,
 ) -> list[RtlResult]:
     """Run every job, one after another in each process; faults and deadlocks are in the results.
 
     `cycle_limit` may be one a job. `wave` is of the first job.
-    Raises: ToolError, InputError, CapacityError, RuntimeLimitError when the simulator does not end.
+    Raises: ToolError, InputError, CapacityError, RuntimeLimitError when the simulator does not end,
+    InternalError naming the job and the assertion when one is broken.
     """
     if not jobs:
         return []
     limits = [cycle_limit] * len(jobs) if isinstance(cycle_limit, int) else list(cycle_limit)
-    program = simulator(chip, wave=wave_format(wave.path) if wave else "")
+    program = simulator(chip, wave=wave_format(wave.path) if wave else "", variant=start.variant)
     cases = list(zip(jobs, limits, strict=True))
-    parts = [range(start, len(cases), processes) for start in range(min(processes, len(cases)))]
+    parts = [range(first, len(cases), processes) for first in range(min(processes, len(cases)))]
     with ThreadPoolExecutor(len(parts)) as pool:
         made = pool.map(
             lambda part: _run_part(
-                program, chip, [cases[i] for i in part], wave if 0 in part else None
+                [str(program), *start.arguments],
+                chip,
+                [cases[i] for i in part],
+                wave if 0 in part else None,
             ),
             parts,
         )
@@ -70,14 +86,14 @@ def run_jobs(
 
 
 def _run_part(
-    program: Path, chip: Chip, cases: Sequence[tuple[RtlJob, int]], wave: Wave | None
+    program: list[str], chip: Chip, cases: Sequence[tuple[RtlJob, int]], wave: Wave | None
 ) -> list[RtlResult]:
     """One process of the simulator."""
     with tempfile.TemporaryDirectory(prefix="athena-rtl-") as name:
         folder = Path(name)
         for number, (job, limit) in enumerate(cases):
             (folder / f"{number}.in").write_bytes(encode(job, chip, limit))
-        command = [str(program), f"+dir={folder}", f"+count={len(cases)}"]
+        command = [*program, f"+dir={folder}", f"+count={len(cases)}"]
         if wave is not None:
             command += [f"+wave={wave.path}", f"+wave_first={wave.first_cycle}",
                         f"+wave_last={wave.last_cycle}"]  # fmt: skip
@@ -91,9 +107,12 @@ def _run_part(
                 f"the RTL simulation did not end in {limit_s:.0f} s", where=chip.name
             ) from exc
         if done.returncode:
+            ended = [(folder / f"{number}.status").exists() for number in range(len(cases))]
+            at = cases[ended.index(False)][0].program.name if False in ended else "the end"
             raise InternalError(
-                f"the RTL simulator ended with {done.returncode}: {done.stderr[-500:]}",
-                where=chip.name,
+                f"the RTL simulator ended with {done.returncode}: "
+                f"{(done.stdout + done.stderr)[-500:]}",
+                where=f"{chip.name}, {at}",
             )
         return [decode_result(job, chip, folder, number) for number, (job, _) in enumerate(cases)]
 

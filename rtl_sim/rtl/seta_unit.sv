@@ -24,7 +24,8 @@ module seta_unit (
   logic [32:0] rest, rest_next, magnitude;
   logic signed [31:0] mult;
   logic signed [AddrBits-1:0] imm, base;
-  logic signed [AddrBits-1:0] count, scaled;
+  logic signed [33:0] count;
+  logic signed [65:0] scaled;
   logic last_of_first;
 
   assign busy_o = left != '0;
@@ -49,11 +50,12 @@ module seta_unit (
   always_comb begin
     if (!has_mod) magnitude = {1'b0, quotient};
     else magnitude = negative ? {1'b0, mod} - 33'd1 - rest : rest;
-    count = {{(AddrBits - 33) {1'b0}}, magnitude};
+    count = {1'b0, magnitude};
     if (negative && !has_mod) count = ~count;
-    scaled = count * {{(AddrBits - 32) {mult[31]}}, mult};
-    if (!shift) result_o = imm + scaled + base;
-    else if (scaled[AddrBits-1:6] != '0) result_o = base;  // everything shifted out
+    scaled = 66'(count) * 66'(mult);
+    if (!shift) result_o = imm + scaled[AddrBits-1:0] + base;
+    else if (scaled >= 66'(AddrBits) || scaled <= -66'(AddrBits)) result_o = base;  // everything shifted out
+    else if (scaled < 0) result_o = (imm >>> -scaled[5:0]) + base;
     else result_o = (imm << scaled[5:0]) + base;
   end
 

@@ -41,8 +41,9 @@ def _body(builder: StreamBuilder, rng: np.random.Generator, depth: int) -> None:
             )  # fmt: skip
         elif kind == 2:
             builder.seta(
-                areg, int(rng.integers(0, 99)), mult=int(rng.integers(-1, 9)), scalar=1, div=300,
-                add=int(rng.integers(0, 6)), shift=True,
+                areg, int(rng.integers(-(1 << 40), 1 << 40)), mult=int(rng.integers(-20, 20)),
+                scalar=int(rng.integers(0, len(S))), div=int(rng.integers(1, 400)),
+                mod=int(rng.integers(0, 4)), add=int(rng.integers(0, 6)), shift=True,
             )  # fmt: skip
         else:
             builder.sync()
@@ -55,7 +56,7 @@ def _seta(word: Any, areg: list[int]) -> int:
     base = (p[2] << 32) | (p[1] & 0xFFFFFFFF)
     if word["mode"] & 1:
         shift = q * p[3]
-        value = base << shift if 0 <= shift < 48 else 0
+        value = base << shift if 0 <= shift < 48 else base >> -shift if -48 < shift < 0 else 0
     else:
         value = base + q * p[3]
     return (value + areg[add]) % WRAP

@@ -87,7 +87,7 @@ module trace (
         end
       end
     end
-    if (uop.word.op == athena_pkg::OP_VEC && uop.word.p[0][31:24] != athena_pkg::RED_NONE) begin
+    if (uop.word.op == athena_pkg::OP_VEC && uop.word.p[0][31:24] != athena_pkg::RED_NONE && uop.n[1] != '0) begin
       for (longint r = 0; r < rows; r++) begin
         for (longint i = 0; i < 4; i++) begin
           at = longint'(uop.addr[4]) + r * longint'(uop.word.e.stride);

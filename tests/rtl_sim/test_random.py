@@ -40,8 +40,8 @@ def test_the_programs_reach_what_they_are_meant_to(finished):
     assert {tuple(np.unique(trace[:, 0])) for trace in traces} == {(0, 1, 2, 3)}
     assert max(trace[:, 6].max() for trace in traces) == 2  # runs of a section that repeats
     assert any((np.diff(trace[trace[:, 0] == 1][:, 2]) < -1).any() for trace in traces)  # loops
-    overlap = [np.sum((t[:, 3, None] < t[:, 3]) & (t[:, 4, None] > t[:, 3])) for t in traces[:10]]
-    assert min(overlap) > 0
+    overlap = [np.sum((t[:, 3, None] < t[:, 3]) & (t[:, 4, None] > t[:, 3])) for t in traces]
+    assert np.median(overlap) > 20
 
 
 def test_a_difference_is_seen(finished, ci_chip):
