@@ -196,18 +196,29 @@ module walker_rules #(
       index_read_o |-> index_addr_o[1:0] == '0 && int'(index_addr_o) + 4 <= athena_pkg::L1_BYTES);
 endmodule
 
-// A port of main memory: no beat leaves the memory that is mapped.
-module memory_rules (
+// A port of main memory: a beat stays as it is until it is taken, and none leaves the memory that is mapped.
+module memory_rules #(
+    parameter int TagBits = 1,
+    parameter int DataBits = 1
+) (
     input logic                             clk_i,
     input logic                             rst_i,
     input logic                             req_valid_o,
+    input logic                             req_ready_i,
     input logic [athena_pkg::ADDR_BITS-1:0] req_addr_o,
     input logic [31:0]                      bytes,
+    input logic [TagBits-1:0]               req_tag_o,
+    input logic [DataBits-1:0]              data,
     input logic [athena_pkg::ADDR_BITS-1:0] memory_bytes_i
 );
   beat_in_memory :
   assert property (@(posedge clk_i) disable iff (rst_i)
       req_valid_o |-> longint'(req_addr_o) + longint'(bytes) <= longint'(memory_bytes_i));
+  beat_stays :
+  assert property (@(posedge clk_i) disable iff (rst_i) req_valid_o && !req_ready_i |=> req_valid_o);
+  beat_is_stable :
+  assert property (@(posedge clk_i) disable iff (rst_i)
+      req_valid_o && !req_ready_i |=> $stable({req_addr_o, bytes, req_tag_o, data}));
 endmodule
 
 // L1 and ACC: no byte is written by two ports in one cycle, none lies outside.
@@ -262,12 +273,19 @@ bind walker walker_rules #(
 ) u_rules (
     .*
 );
-bind load_unit memory_rules u_rules (
+bind load_unit memory_rules #(
+    .TagBits(TagBits)
+) u_rules (
     .bytes(32'(bytes)),
+    .data(1'b0),
     .*
 );
-bind store_unit memory_rules u_rules (
+bind store_unit memory_rules #(
+    .TagBits(TagBits),
+    .DataBits(Bus * 8)
+) u_rules (
     .bytes(32'(req_bytes_o)),
+    .data(req_data_o),
     .*
 );
 bind scratchpad scratchpad_rules #(
