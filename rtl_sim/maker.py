@@ -181,7 +181,7 @@ class Maker:
         """Fields and clips of a word's counts; `wild`: a clip may cut more off than `wanted`."""
         fields, clips = list(wanted), [None, None, None]
         for slot, (_, meaning) in BY_OP[op].fields.items():
-            if "(clip" not in meaning or not self.often(12):
+            if slot[0] != "n" or "clip" not in meaning or not self.often(12):
                 continue
             at = int(slot[1])
             if wild and self.often(30):
