@@ -10,12 +10,26 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from athena.chip.model import Chip
 from athena.isa.builder import Clip, Operand, hbm, l1, self_sem
-from athena.isa.fields import CORE_QUEUES, CORE_SEMS, SEGMENTS, Acc, Alu, Dt, Kind, Op, Queue, Seg
+from athena.isa.fields import (
+    CORE_QUEUES,
+    CORE_SEMS,
+    SEGMENTS,
+    WORD_BYTES,
+    WORD_DTYPE,
+    Acc,
+    Alu,
+    Dt,
+    Kind,
+    Op,
+    Queue,
+    Seg,
+)
 from athena.isa.operand import Side, Vec
 from athena.isa.program import Program, QueueRun, Section
 from athena.isa.table import BY_OP
@@ -137,7 +151,7 @@ def _fill(make: Maker) -> None:
         row, value = -(-row // 4) * 4, make.pick(0, (1 << 32) - 1)
     stride = row + make.pick(0, 9)
     at = make.room(rows * stride, align=1)
-    counts, clips = make.counts(Op.FILL, 1, rows, row, wild=False)
+    counts, clips = make.counts(Op.FILL, 1, rows, row, wild=())
     if row % 4 or counts[2] % 4:
         value = (value & 255) * 0x01010101
     make.streams[Queue.LOAD].fill(
@@ -387,3 +401,22 @@ def image_of(seed: int) -> Bytes:
 def random_job(seed: int, chip: Chip) -> RtlJob:
     """Job number `seed`: the same seed and chip give the same job."""
     return build_job(random.Random(seed), chip, f"random-{seed}")
+
+
+def corrupted_job(seed: int, chip: Chip) -> RtlJob:
+    """Job number `seed` with bits of one to three of its words' bytes turned: it may fault, wait
+    for ever or write anywhere in its memories, but break no rule of the hardware.
+    """
+    rng = random.Random(-1 - seed)
+    program = random_job(seed, chip).program
+    streams = list(program.streams)
+    for _ in range(rng.randint(1, 3)):
+        queue = rng.randrange(len(streams))
+        words = streams[queue].words.copy()
+        name = rng.choice(WORD_DTYPE.names or ())
+        at = (WORD_DTYPE.fields or {})[name][1] + rng.randrange(WORD_DTYPE[name].itemsize)
+        words.view(np.uint8).reshape(-1, WORD_BYTES)[rng.randrange(len(words)), at] ^= (
+            rng.randint(1, 255) if rng.random() < 0.5 else 1 << rng.randrange(8)
+        )
+        streams[queue] = replace(streams[queue], words=words)
+    return RtlJob(program=replace(program, name=f"corrupted-{seed}", streams=tuple(streams)))

@@ -194,14 +194,14 @@ def gather(make: Maker) -> None:
     a = _block(make, dt, *table)
     wanted = rows if mode is GatherMode.ROWS else rows * cols
     index = make.indices([make.pick(0, limit - 1) for _ in range(wanted)], FILLED)
-    counts, clips = make.counts(Op.VGATHER, rows, cols, limit)
+    counts, clips = make.counts(Op.VGATHER, rows, cols, limit, wild=(0, 1))
     stride = DT_BYTES[dt] * (cols + make.pick(0, 5))
     at = make.room(rows * stride)
     make.streams[Queue.VECTOR].vgather(
         make.near(Queue.VECTOR, a),
         make.near(Queue.VECTOR, l1(index, stride=4 * cols, dt=Dt.I32)),
         make.near(Queue.VECTOR, l1(at, stride=stride, dt=dt)), mode, rows=counts[0],
-        cols=counts[1], limit=limit, clips=clips, waits=[make.wait(FILLED, 2)],
+        cols=counts[1], limit=counts[2], clips=clips, waits=[make.wait(FILLED, 2)],
         signals=make.signals(DONE),
     )  # fmt: skip
     make.store(at, stride, rows, DT_BYTES[dt] * cols, DONE)

@@ -177,14 +177,16 @@ class Maker:
 
     # Counts and signals.
 
-    def counts(self, op: Op, *wanted: int, wild: bool = True) -> tuple[tuple[int, ...], Clips]:
-        """Fields and clips of a word's counts; `wild`: a clip may cut more off than `wanted`."""
+    def counts(
+        self, op: Op, *wanted: int, wild: Sequence[int] = (0, 1, 2)
+    ) -> tuple[tuple[int, ...], Clips]:
+        """Fields and clips of a word's counts; those in `wild` may be cut to less than `wanted`."""
         fields, clips = list(wanted), [None, None, None]
         for slot, (_, meaning) in BY_OP[op].fields.items():
             if slot[0] != "n" or "clip" not in meaning or not self.often(12):
                 continue
             at = int(slot[1])
-            if wild and self.often(30):
+            if at in wild and self.often(30):
                 limit, areg, scalar = self.pick(-9, 99), WILD, self.pick(0, len(self.scalars) - 1)
             else:
                 areg, scalar = self.one((0, ODD, *SPARE)), self.small_scalar()
@@ -243,7 +245,9 @@ class Maker:
         src = self.source(rows * pitch)
         blocks = 2 if rows % 2 == 0 and self.often(30) else 1
         half = rows // blocks
-        counts, clips = self.counts(Op.COPY, blocks, half, row_bytes, wild=wild)
+        counts, clips = self.counts(
+            Op.COPY, blocks, half, row_bytes, wild=(0, 1, 2) if wild else ()
+        )
         self.streams[Queue.LOAD].load(
             self.near(Queue.LOAD, hbm(Seg.INPUT, src, stride=pitch)),
             self.near(Queue.LOAD, l1(at, stride=stride)),

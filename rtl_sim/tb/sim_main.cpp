@@ -1,4 +1,5 @@
 // Main loop of the batch simulator: `athena_core_sim +dir=FOLDER +count=N` runs jobs 0 … N-1 of the folder one after another.
+// A build with coverage takes `+coverage=FILE`: the counts of all jobs together.
 // A build with waveforms takes `+wave=FILE +wave_first=CYCLE +wave_last=CYCLE`: cycles of job 0 that are written, one nanosecond
 // each.
 #include <cstdint>
@@ -8,6 +9,9 @@
 
 #include "Vtb_core.h"
 #include "verilated.h"
+#if VM_COVERAGE
+#include "verilated_cov.h"
+#endif
 #if VM_TRACE_FST
 #include "verilated_fst_c.h"
 using WaveFile = VerilatedFstC;
@@ -103,5 +107,8 @@ int main(int argc, char** argv) {
     top->eval();  // `initial` blocks, before the first edge
     for (int job = 0; job < count; ++job) run_job(*top, wave, job);
     top->final();
+#if VM_COVERAGE
+    context->coveragep()->write(argument(*context, "coverage=").c_str());
+#endif
     return 0;
 }

@@ -2,6 +2,7 @@
 cache.
 """
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -72,3 +73,22 @@ def run_bench(rtl_tools, ci_chip, tmp_path, monkeypatch):
         )
 
     return run
+
+
+@pytest.fixture
+def mutated(tmp_path, monkeypatch):
+    """`with mutated(file, old, new)`: builds see a copy of the RTL in which `old` is `new`."""
+
+    @contextlib.contextmanager
+    def change(file, old, new):
+        folder = tmp_path / "mutated"
+        shutil.copytree(build.RTL, folder)
+        text = (folder / file).read_text()
+        assert text.count(old) == 1, f"{old} stands {text.count(old)} times in {file}"
+        (folder / file).write_text(text.replace(old, new))
+        with monkeypatch.context() as patch:
+            patch.setattr(build, "RTL", folder)
+            patch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+            yield
+
+    return change
