@@ -112,10 +112,11 @@ def _steps(make: Maker, a: Operand, rows: int, cols: int) -> Vec:
 
 
 def _lut(make: Maker, *, integer: bool) -> Lut:
-    """A one-operand step that the RTL has, or none."""
-    if make.often(40):
-        return make.one([lut for lut in Lut if lut >= (Lut.ABS if integer else Lut.FLOOR)])
-    return Lut.NONE
+    """A one-operand step or none; exact ones as often as tables."""
+    if not make.often(60):
+        return Lut.NONE
+    first = Lut.ABS if integer else Lut.FLOOR if make.often(50) else Lut.EXP
+    return make.one([lut for lut in Lut if lut >= first])
 
 
 def _side(make: Maker, a: Operand, shape: tuple[int, int], *, integer: bool) -> Side:

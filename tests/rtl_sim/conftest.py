@@ -14,6 +14,7 @@ from rtl_sim import build
 
 UNOPTIMISED = "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0"  # benches are short; builds are not
 ROOT = Path(build.HERE).parent
+BUILT = set()  # folders of benches that this process has built
 
 
 @pytest.fixture(scope="session")
@@ -39,10 +40,10 @@ def _copy_objects(source, target):
 
 @pytest.fixture
 def run_bench(rtl_tools, ci_chip, tmp_path, monkeypatch):
-    """Build `top` for athena-edge-ci and run the cocotb module `module` on it."""
+    """Build `top` for athena-edge-ci and run one case, or all, of the cocotb module `module`."""
     runner_module = pytest.importorskip("cocotb_tools.runner")
 
-    def run(top, module, parameters=None, sources=()):
+    def run(top, module, parameters=None, sources=(), case=None):
         for key, value in build.environment(os.environ).items():
             monkeypatch.setenv(key, value)
         monkeypatch.setenv("MAKEFLAGS", f"{build.MAKE_OVERRIDES} {UNOPTIMISED}")
@@ -53,19 +54,23 @@ def run_bench(rtl_tools, ci_chip, tmp_path, monkeypatch):
         folder = home / f"{top}{tag}"
         _copy_objects(home, folder)
         runner = runner_module.get_runner("verilator")
-        runner.build(
-            sources=[package, *build.rtl_sources(), *sources],
-            hdl_toplevel=top,
-            parameters=parameters or {},
-            build_args=list(build.WARNINGS),
-            timescale=("1ns", "1ps"),
-            build_dir=folder,
-        )
-        _copy_objects(folder, home)
+        if folder not in BUILT:
+            runner.build(
+                sources=[package, *build.rtl_sources(), *sources],
+                hdl_toplevel=top,
+                parameters=parameters or {},
+                build_args=list(build.WARNINGS),
+                timescale=("1ns", "1ps"),
+                build_dir=folder,
+            )
+            _copy_objects(folder, home)
+            BUILT.add(folder)
         monkeypatch.setenv("PYTHONPATH", str(ROOT))
         monkeypatch.syspath_prepend(ROOT)
         runner.test(
             hdl_toplevel=top,
+            hdl_toplevel_lang="verilog",
+            testcase=case,
             test_module=f"rtl_sim.tb.{module}",
             build_dir=folder,
             test_dir=tmp_path,

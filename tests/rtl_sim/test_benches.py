@@ -1,23 +1,55 @@
-"""Cocotb benches of single modules."""
+"""Cocotb benches of single modules: one test here for each test there."""
+
+import ast
 
 import pytest
 
 from rtl_sim.build import TB
 
+BENCHES = (  # module under test, bench, parameters
+    ("decode", "bench_decode", {}),
+    ("fetch", "bench_fetch", {}),
+    ("float_units", "bench_float_units", {}),
+    ("inflight", "bench_inflight", {"Slots": 1}),
+    ("inflight", "bench_inflight", {"Slots": 3}),
+    ("mac_array", "bench_mac_array", {"Rows": 4, "Cols": 4}),
+    ("mac_array", "bench_mac_array", {"Rows": 4, "Cols": 2}),
+    ("mac_cell", "bench_mac_cell", {}),
+    ("permute_unit", "bench_permute", {}),
+    ("queue_ctl", "bench_queue_ctl", {}),
+    ("semaphores", "bench_semaphores", {}),
+    ("seta_unit", "bench_seta_unit", {}),
+    ("walker", "bench_walker", {}),
+)
+SOURCES = {"float_units": (TB / "float_units.sv",)}  # tops of benches that are no part of the core
 
-@pytest.mark.parametrize(("rows", "cols"), [(4, 4), (4, 2)], ids=["square", "narrow"])
-def test_mac_array(run_bench, rows, cols):
-    run_bench("mac_array", "bench_mac_array", {"Rows": rows, "Cols": cols})
+
+def functions(bench):
+    """Names of the functions under `@cocotb.test()`."""
+    tree = ast.parse((TB / f"{bench}.py").read_text())
+    coroutines = [node for node in tree.body if isinstance(node, ast.AsyncFunctionDef)]
+    return [
+        node.name
+        for node in coroutines
+        if any(ast.unparse(mark).startswith("cocotb.test") for mark in node.decorator_list)
+    ]
 
 
-@pytest.mark.parametrize("top", ["walker", "semaphores", "queue_ctl", "decode"])
-def test_module(run_bench, top):
-    run_bench(top, f"bench_{top}")
+def cases():
+    """Every test of every bench."""
+    for top, bench, parameters in BENCHES:
+        tag = "-".join(f"{key}{value}" for key, value in parameters.items())
+        for case in functions(bench):
+            name = "-".join(filter(None, (top, tag, case)))
+            yield pytest.param(top, bench, parameters, case, id=name)
 
 
-def test_permute_unit(run_bench):
-    run_bench("permute_unit", "bench_permute")
+@pytest.mark.parametrize(("top", "bench", "parameters", "case"), cases())
+def test_bench(run_bench, top, bench, parameters, case):
+    run_bench(top, bench, parameters, SOURCES.get(top, ()), case)
 
 
-def test_float_units(run_bench):
-    run_bench("float_units", "bench_float_units", sources=[TB / "float_units.sv"])
+def test_every_bench_is_run():
+    elsewhere = {"bench_axi_adapter", "bench_table"}  # test_axi.py, test_tables.py
+    there = {path.stem for path in TB.glob("bench_*.py")}
+    assert there == {bench for _, bench, _ in BENCHES} | elsewhere
