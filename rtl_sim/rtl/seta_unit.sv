@@ -54,8 +54,8 @@ module seta_unit (
     if (negative && !has_mod) count = ~count;
     scaled = 66'(count) * 66'(mult);
     if (!shift) result_o = imm + scaled[AddrBits-1:0] + base;
-    else if (scaled >= 66'(AddrBits) || scaled <= -66'(AddrBits)) result_o = base;  // everything shifted out
-    else if (scaled < 0) result_o = (imm >>> -scaled[5:0]) + base;
+    else if (scaled >= 66'(AddrBits) || scaled <= -(66'(AddrBits))) result_o = base;  // everything shifted out
+    else if (scaled < 0) result_o = (imm >>> (6'd0 - scaled[5:0])) + base;
     else result_o = (imm << scaled[5:0]) + base;
   end
 
