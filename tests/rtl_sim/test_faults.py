@@ -17,12 +17,14 @@ from athena.isa.fields import (
     Lut,
     Op,
     Perm,
+    Red,
     Seg,
     Sig,
     signal,
 )
 from athena.isa.operand import Side, Vec
 from athena.isa.program import Program, QueueRun, Section
+from rtl_sim.correlate import correlate
 from rtl_sim.job import Outcome, RtlJob
 from rtl_sim.package import COUNT_BITS, Fault
 from rtl_sim.run import run_jobs, run_program
@@ -426,3 +428,16 @@ def test_words_without_work_reach_no_address(rtl_tools, ci_chip):
         matrix=lambda b: _matmul(b, a=1 << 20, m=0),
     )
     assert run_program(made, ci_chip).outcome is Outcome.DONE
+
+
+def test_a_reduction_of_no_columns_writes_nothing(rtl_tools, ci_chip):
+    steps = Vec(red=Red.MAX, red_to=l1(1024, stride=4, dt=Dt.F32))
+    made = program(
+        vector=lambda b: b.vec(
+            l1(0, stride=64, dt=Dt.F32), None, steps, rows=2, cols=3, clips=(None, Clip(0), None)
+        )
+    )
+    ones = np.ones(4096, np.uint8)
+    (result,) = run_jobs([RtlJob(program=made, l1=ones)], ci_chip)
+    assert correlate(RtlJob(program=made, l1=ones), ci_chip, result).equal
+    assert not result.trace[:, 5].any() and result.l1[:4096].all()
