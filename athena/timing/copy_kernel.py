@@ -49,6 +49,7 @@ from athena.timing.layout import (
     D_PITCH,
     D_ROW,
     D_ROWS,
+    D_STALL,
     D_STRIDE,
     D_TABLE,
     DIR_READ,
@@ -93,7 +94,8 @@ def _far(m, w, i, at, p, span, block_span, volume, copies, direction):
         m[D_STRIDE] = w[i, at + STRIDE_A - SEG_A]
         m[D_COUNTS + (N_HBMR if direction == DIR_READ else N_HBMW)] += volume
         m[D_LATENCY] = m[C_HBM_LATENCY]
-        m[D_CYCLES] *= m[C_INTERVAL + m[p + KIND]]
+        m[D_STALL] = m[D_CYCLES] * (m[C_INTERVAL + m[p + KIND]] - 1)
+        m[D_CYCLES] += m[D_STALL]
     else:
         m[D_FAULT] = FAULT_SEGMENT
 

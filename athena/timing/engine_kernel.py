@@ -40,6 +40,7 @@ from athena.timing.layout import (
     D_FAULT,
     D_L2,
     D_LATENCY,
+    D_STALL,
     D_ZERO,
     DEPTH,
     DYNAMIC,
@@ -262,7 +263,7 @@ def _attempt(heap, m, w, trace, p, time):
     m[p + REASON] = REASON_FETCH
     _book(m, node)
     if not m[D_ZERO] and m[p + KIND] not in (MATRIX, VECTOR, HOST):
-        m[p + BEATS] += m[D_CYCLES]
+        m[p + BEATS] += m[D_CYCLES] - m[D_STALL]
     at = enter(m, w, i, p, node, instance, row, time)
     if m[C_FIXED] or m[D_DIR] + m[D_L2] == 0:
         if m[D_DIR]:

@@ -85,9 +85,9 @@ COUNTS_AT = G_END
 # What a word asks for. The four port masks are adjacent, reads first, L1 before ACC.
 D_AT = COUNTS_AT + COUNTS
 (
-    D_L1R, D_ACR, D_L1W, D_ACW, D_CYCLES, D_LATENCY, D_ZERO, D_FAULT, D_BYTES, D_ROW, D_ROWS,
-    D_ADDR, D_STRIDE, D_BSTRIDE, D_DIR, D_L2, D_MASK, D_TABLE, D_PITCH, D_COUNTS,
-) = range(D_AT, D_AT + 20)  # fmt: skip
+    D_L1R, D_ACR, D_L1W, D_ACW, D_CYCLES, D_STALL, D_LATENCY, D_ZERO, D_FAULT, D_BYTES, D_ROW,
+    D_ROWS, D_ADDR, D_STRIDE, D_BSTRIDE, D_DIR, D_L2, D_MASK, D_TABLE, D_PITCH, D_COUNTS,
+) = range(D_AT, D_AT + 21)  # fmt: skip
 D_END = D_COUNTS + COUNTS
 READ, WRITE = D_L1R, D_L1W
 DIR_NONE, DIR_READ, DIR_WRITE = range(3)  # direction of the main-memory side

@@ -20,21 +20,24 @@ module mac_cell (
 
   logic signed [athena_pkg::FEED_BITS-1:0] used, waiting, weight;
   logic signed [IntBits-1:0] a_int, weight_int;
-  logic [SumBits-1:0] product, float_sum;
+  logic [athena_pkg::FEED_BITS-1:0] a_float, weight_float;
+  logic [SumBits-1:0] product, sum_float, float_sum;
 
   assign weight = swap_i ? waiting : used;
-  assign a_int = a_i[IntBits-1:0];
-  assign weight_int = weight[IntBits-1:0];
+  // Operands reach only the half that computes, so that the other one does not switch.
+  assign a_int = float_i ? '0 : a_i[IntBits-1:0];
+  assign weight_int = float_i ? '0 : weight[IntBits-1:0];
+  assign {a_float, weight_float, sum_float} = float_i ? {a_i, weight, sum_i} : '0;
 
   f32_mul u_mul (
       .en_i(en_i && float_i),
-      .x_i({a_i, 16'b0}),
-      .y_i({weight, 16'b0}),
+      .x_i({a_float, 16'b0}),
+      .y_i({weight_float, 16'b0}),
       .z_o(product)
   );
   f32_add u_add (
       .en_i(en_i && float_i),
-      .x_i(sum_i),
+      .x_i(sum_float),
       .y_i(product),
       .z_o(float_sum)
   );

@@ -7,6 +7,7 @@ from dataclasses import astuple, replace
 import numpy as np
 import pytest
 
+from athena.chip.load import load_chip
 from athena.isa.fields import CORE_QUEUES
 from athena.timing import simulate
 from rtl_sim.counters import (
@@ -24,15 +25,23 @@ PROGRAMS = 30
 FIRST_SEED = 500
 
 
+SLOW_MEMORY = {"hbm.latency_cycles": 23, "hbm.bandwidth_gbytes_per_s": 6}
+
+
+@pytest.fixture(scope="module", params=[{}, SLOW_MEMORY], ids=["own memory", "slow memory"])
+def chip(request):
+    return load_chip("athena-edge-ci", overrides=request.param)
+
+
 @pytest.fixture(scope="module")
-def finished(rtl_tools, ci_chip):
-    jobs = [random_job(FIRST_SEED + number, ci_chip) for number in range(PROGRAMS)]
-    return list(zip(jobs, run_jobs(jobs, ci_chip), strict=True))
+def finished(rtl_tools, chip):
+    jobs = [random_job(FIRST_SEED + number, chip) for number in range(PROGRAMS)]
+    return list(zip(jobs, run_jobs(jobs, chip), strict=True))
 
 
-def test_equal_to_the_timing_engine(finished, ci_chip):
+def test_equal_to_the_timing_engine(finished, chip):
     for job, result in finished:
-        assert result.counters == timing_counters(simulate(job.program, ci_chip)), job.program.name
+        assert result.counters == timing_counters(simulate(job.program, chip)), job.program.name
 
 
 def test_every_cycle_counts_once(finished):
