@@ -40,7 +40,8 @@ INLINE = (
     "f32_add", "f32_mul", "f32_less", "f32_to_half", "f32_to_i32", "half_to_f32", "i32_to_f32",
     "delay_line", "latency_pipe", "address", "walker", "seta_unit",
 )  # fmt: skip
-ELABORATE = "\nhierarchy -check -top core\nproc\ncheck -assert\n"
+READ = "\nhierarchy -check -top core\n"
+ELABORATE = f"{READ}proc\ncheck -assert\n"
 SYNTHESISE = """
 flatten -noscopeinfo
 synth -noshare -run coarse:fine

@@ -22,8 +22,6 @@ module permute_unit #(
 );
   localparam int WaitBits = $clog2(athena_pkg::VEC_STARTUP + 1);
 
-  typedef logic [Lanes-1:0][31:0] line_t;
-
   logic busy, run, from_acc, is_transpose, transposes, turns_pairs, turns_halves, emit, last;
   logic [WaitBits-1:0] wait_left;
   logic [1:0] shift, shift_now;
@@ -108,7 +106,7 @@ module permute_unit #(
   assign last = transposes ? blocks_last : rows_last;
 
   // Elements as read, and in the order of the result.
-  line_t elements, turned, line, line_next;
+  logic [Lanes-1:0][31:0] elements, turned, line, line_next;
   transpose_square u_square (
       .clk_i,
       .upright_i(upright),

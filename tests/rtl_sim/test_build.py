@@ -8,7 +8,7 @@ import pytest
 from athena.chip.load import load_chip
 from athena.errors import ToolError, UsageError
 from rtl_sim import build, yosys
-from rtl_sim.area import ELABORATE
+from rtl_sim.area import ELABORATE, READ
 
 
 @pytest.mark.parametrize("name", ["athena-edge-ci", "athena-edge"])
@@ -76,10 +76,15 @@ def test_builds_long_unused_are_removed(tmp_path):
     assert not old[0].exists() and all(path.exists() for path in (*new, old[3]))
 
 
-def test_yosys_reads_the_core(ci_chip, tmp_path):
-    """Without warnings: it takes some constructs that it does not know for undeclared names."""
+@pytest.mark.parametrize(
+    "steps",
+    [READ, pytest.param(ELABORATE, marks=pytest.mark.slow)],
+    ids=["read", "and checked"],
+)
+def test_yosys_reads_the_core(ci_chip, tmp_path, steps):
+    """Without warnings: it takes some constructs that it does not know for something else."""
     if yosys.missing():
         pytest.skip(f"Yosys is missing: {yosys.missing()}")
-    printed = yosys.run(yosys.read_sources(ci_chip, tmp_path) + ELABORATE, tmp_path)
+    printed = yosys.run(yosys.read_sources(ci_chip, tmp_path) + steps, tmp_path)
     assert "Successfully finished Verilog frontend" in printed
     assert "Warning" not in printed
