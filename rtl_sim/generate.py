@@ -33,7 +33,7 @@ from athena.isa.fields import (
 from athena.isa.operand import Side, Vec
 from athena.isa.program import Program, QueueRun, Section
 from athena.isa.table import BY_OP
-from rtl_sim.generate_vec import gather, map_block, permute, vec
+from rtl_sim.generate_vec import gather, map_block, permute, quantise, vec
 from rtl_sim.job import Bytes, RtlJob
 from rtl_sim.maker import (
     AGAIN,
@@ -304,6 +304,7 @@ TASKS: tuple[tuple[Op, Task], ...] = (
     (Op.SYNC, _nothing),
     (Op.VPERM, permute),
     (Op.VGATHER, gather),
+    (Op.VMXQ, quantise),
 )
 
 

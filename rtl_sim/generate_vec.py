@@ -1,4 +1,4 @@
-"""The VECTOR tasks of random programs: VEC in all its forms, VPERM, VGATHER.
+"""The VECTOR tasks of random programs: VEC in all its forms, VPERM, VGATHER, VMXQ.
 
 In:  a `Maker` and a block to read. Out: words in its streams, and where the result lies.
 """
@@ -28,6 +28,7 @@ ALUS = tuple(alu for alu in Alu if alu is not Alu.SELECT)  # of alu1
 TYPES = tuple(dt for dt in Dt if dt is not Dt.NONE)
 INTEGERS = (Dt.I8, Dt.U8, Dt.I32)
 FLOATS = (Dt.F32, Dt.BF16, Dt.F16)
+WIDE = (Dt.F32, Dt.I32)  # what accumulators hold
 Shown = tuple[int, int, int]  # address, stride and row bytes of what a STORE shall take
 
 
@@ -206,3 +207,24 @@ def gather(make: Maker) -> None:
         signals=make.signals(DONE),
     )  # fmt: skip
     make.store(at, stride, rows, DT_BYTES[dt] * cols, DONE)
+
+
+def quantise(make: Maker) -> None:
+    """LOAD, VMXQ, perhaps by way of the accumulators, STORE of the integers or of the scales."""
+    rows, cols = make.pick(1, 9), make.size(make.chip.core.vector.lanes)
+    a, waits = _block(make, make.one((*FLOATS, Dt.I32)), rows, cols), [make.wait(FILLED)]
+    between = make.sums(rows, cols, a.dt) if a.dt in WIDE and make.often(30) else None
+    if between is not None:
+        copied = Vec(integer=a.dt is Dt.I32)
+        _emit(make, (a, between), copied, (rows, cols), waits, [])
+        a, waits = between, []
+    counts, clips = make.counts(Op.VMXQ, rows, cols)
+    stride, scale_stride = cols + make.pick(0, 5), 4 * make.pick(1, 3)
+    at, scales = make.room(rows * stride, align=1), make.room(rows * scale_stride)
+    make.streams[Queue.VECTOR].vmxq(
+        make.near(Queue.VECTOR, a), make.near(Queue.VECTOR, l1(at, stride=stride, dt=Dt.I8)),
+        make.near(Queue.VECTOR, l1(scales, stride=scale_stride)), rows=counts[0], cols=counts[1],
+        clips=clips, waits=waits, signals=make.signals(DONE),
+    )  # fmt: skip
+    shown = make.one(((at, stride, cols), (scales, scale_stride, 4)))
+    make.store(shown[0], shown[1], rows, shown[2], DONE)

@@ -49,6 +49,7 @@ _ENUMS = (
     (fields.Acc, 2),
     (fields.Perm, 8),
     (fields.GatherMode, 8),
+    (fields.QuantMode, 8),
     (Fault, 3),
     (memory.Setting, 5),
     *registers.ENUMS,

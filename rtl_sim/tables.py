@@ -15,6 +15,7 @@ _FLOATS = (
     "EXP_SCALE", "EXP_HI", "EXP_LO", "EXP_LOW", "EXP_HIGH", "LOG_HI", "LOG_LO", "LOG_HALVE",
     "TURN_SCALE", "TURN_1", "TURN_2", "TURN_3", "TURN_4", "STEP_SCALE", "STEP_HI", "STEP_LO",
     "TANH_LIMIT", "ERF_LIMIT", "GELU_LIMIT", "SIGMOID_LIMIT", "SIN_LIMIT", "ROUND_MAGIC",
+    "QUANT_STEP", "QUANT_LEAST",
 )  # fmt: skip
 _NODES = ("FINE", "COARSE", "MANTISSA_NODES", "ROOT_NODES")  # in a unit of the argument
 _PLACES = (

@@ -359,8 +359,7 @@ ROWS: tuple[WordRow, ...] = (
             "two alu operations and a conversion an element, an alu operation and a lut step a "
             "row, bytes of a twice, of e written and read, of d"
         ),
-        rtl=False,
-        rtl_reason="no quantising unit yet: it faults as illegal",
+        rtl=True,
     ),
     WordRow(
         op=Op.CALL,

@@ -215,17 +215,19 @@ module datapath #(
   logic vec_write_acc;
   logic [L1Bits-1:0] vec_write_addr;
   logic [VecBytes*8-1:0] vec_write_data;
-  logic side_write;
+  logic side_read, side_write;
+  logic [L1Bits-1:0] side_read_addr, side_write_addr;
   logic [31:0] side_write_data;
-  logic permutes, vec_done, permute_done;
   athena_pkg::uop_t vector_uop;
+  logic permutes, quantises, vec_done, permute_done, vmxq_done;
   assign vector_uop = uop_i[VectorQ];
   assign permutes = vector_uop.word.op == athena_pkg::OP_VPERM || vector_uop.word.op == athena_pkg::OP_VGATHER;
-  assign unit_done_o[1] = vec_done || permute_done;
+  assign quantises = vector_uop.word.op == athena_pkg::OP_VMXQ;
+  assign unit_done_o[1] = vec_done || permute_done || vmxq_done;
   vector_unit u_vector (
       .clk_i,
       .rst_i,
-      .start_i(start_i[VectorQ] && !permutes),
+      .start_i(start_i[VectorQ] && !permutes && !quantises),
       .uop_i(vector_uop),
       .done_o(vec_done),
       .read_o(vec_read),
@@ -236,11 +238,11 @@ module datapath #(
       .write_acc_o(vec_write_acc),
       .write_addr_o(vec_write_addr),
       .write_data_o(vec_write_data),
-      .side_read_o(l1_read[7]),
-      .side_read_addr_o(l1_read_addr[7]),
+      .side_read_o(side_read),
+      .side_read_addr_o(side_read_addr),
       .side_data_i(l1_read_data[7][31:0]),
       .side_write_o(side_write),
-      .side_write_addr_o(l1_write_addr[3]),
+      .side_write_addr_o(side_write_addr),
       .side_write_data_o(side_write_data)
   );
 
@@ -248,7 +250,7 @@ module datapath #(
   logic permute_read, permute_acc;
   logic [L1Bits-1:0] permute_read_addr, permute_write_addr;
   logic [VecBytes-1:0] permute_write;
-  logic [VecBytes*8-1:0] permute_data, permute_write_data;
+  logic [VecBytes*8-1:0] permute_write_data;
   permute_unit u_permute (
       .clk_i,
       .rst_i,
@@ -259,29 +261,63 @@ module datapath #(
       .read_o(permute_read),
       .read_acc_o(permute_acc),
       .read_addr_o(permute_read_addr),
-      .read_data_i(permute_data),
+      .read_data_i(vec_read_data[0]),
       .write_o(permute_write),
       .write_addr_o(permute_write_addr),
       .write_data_o(permute_write_data)
   );
-  assign l1_read[4] = permute_read ? !permute_acc : vec_read[0] && !vec_read_acc[0];
-  assign l1_read_addr[4] = permute_read ? permute_read_addr : vec_read_addr[0];
-  assign acc_read[1] = permute_read ? permute_acc : vec_read[0] && vec_read_acc[0];
-  assign acc_read_addr[1] = permute_read ? permute_read_addr[AccBits-1:0] : vec_read_addr[0][AccBits-1:0];
-  assign vec_read_data[0] = vec_read_acc[0] ? acc_read_data[1][VecBytes*8-1:0] : l1_read_data[4][VecBytes*8-1:0];
-  assign permute_data = permute_acc ? acc_read_data[1][VecBytes*8-1:0] : l1_read_data[4][VecBytes*8-1:0];
-  for (genvar i = 1; i < 3; i++) begin : g_vec_read
-    assign l1_read[4+i] = vec_read[i] && !vec_read_acc[i];
-    assign l1_read_addr[4+i] = vec_read_addr[i];
-    assign acc_read[1+i] = vec_read[i] && vec_read_acc[i];
-    assign acc_read_addr[1+i] = vec_read_addr[i][AccBits-1:0];
-    assign vec_read_data[i] = vec_read_acc[i] ? acc_read_data[1+i][VecBytes*8-1:0] : l1_read_data[4+i][VecBytes*8-1:0];
+
+  // VMXQ, on those and the port of VEC's side output.
+  logic vmxq_read, vmxq_acc, scale_read, scale_write;
+  logic [L1Bits-1:0] vmxq_read_addr, vmxq_write_addr, scale_addr;
+  logic [athena_pkg::LANES-1:0] vmxq_write;
+  logic [athena_pkg::LANES*8-1:0] vmxq_write_data;
+  logic [31:0] scale_write_data;
+  vmxq_unit u_vmxq (
+      .clk_i,
+      .rst_i,
+      .start_i(start_i[VectorQ] && quantises),
+      .uop_i(vector_uop),
+      .done_o(vmxq_done),
+      .read_o(vmxq_read),
+      .read_acc_o(vmxq_acc),
+      .read_addr_o(vmxq_read_addr),
+      .read_data_i(vec_read_data[0]),
+      .write_o(vmxq_write),
+      .write_addr_o(vmxq_write_addr),
+      .write_data_o(vmxq_write_data),
+      .scale_read_o(scale_read),
+      .scale_addr_o(scale_addr),
+      .scale_data_i(l1_read_data[7][31:0]),
+      .scale_write_o(scale_write),
+      .scale_write_data_o(scale_write_data)
+  );
+
+  logic [2:0] reads, reads_acc;
+  logic [2:0][L1Bits-1:0] reads_addr;
+  assign reads = {vec_read[2:1], vec_read[0] || permute_read || vmxq_read};
+  assign reads_acc = {vec_read_acc[2:1], permute_read ? permute_acc : vmxq_read ? vmxq_acc : vec_read_acc[0]};
+  assign reads_addr = {vec_read_addr[2:1], permute_read ? permute_read_addr : vmxq_read ? vmxq_read_addr : vec_read_addr[0]};
+  for (genvar i = 0; i < 3; i++) begin : g_vec_read
+    assign l1_read[4+i] = reads[i] && !reads_acc[i];
+    assign l1_read_addr[4+i] = reads_addr[i];
+    assign acc_read[1+i] = reads[i] && reads_acc[i];
+    assign acc_read_addr[1+i] = reads_addr[i][AccBits-1:0];
+    assign vec_read_data[i] = reads_acc[i] ? acc_read_data[1+i][VecBytes*8-1:0] : l1_read_data[4+i][VecBytes*8-1:0];
   end
-  assign l1_write[2] = |permute_write ? PortBytes'(permute_write) : vec_write_acc ? '0 : PortBytes'(vec_write);
-  assign l1_write_addr[2] = |permute_write ? permute_write_addr : vec_write_addr;
-  assign l1_write_data[2] = (PortBytes * 8)'(|permute_write ? permute_write_data : vec_write_data);
-  assign l1_write[3] = PortBytes'({4{side_write}});
-  assign l1_write_data[3] = (PortBytes * 8)'(side_write_data);
+  logic permuted, quantised;
+  assign permuted = |permute_write;
+  assign quantised = |vmxq_write;
+  assign l1_write[2] = permuted ? PortBytes'(permute_write) : quantised ? PortBytes'(vmxq_write) :
+      vec_write_acc ? '0 : PortBytes'(vec_write);
+  assign l1_write_addr[2] = permuted ? permute_write_addr : quantised ? vmxq_write_addr : vec_write_addr;
+  assign l1_write_data[2] = permuted ? (PortBytes * 8)'(permute_write_data) :
+      quantised ? (PortBytes * 8)'(vmxq_write_data) : (PortBytes * 8)'(vec_write_data);
+  assign l1_read[7] = side_read || scale_read;
+  assign l1_read_addr[7] = scale_read ? scale_addr : side_read_addr;
+  assign l1_write[3] = PortBytes'({4{side_write || scale_write}});
+  assign l1_write_addr[3] = scale_write ? scale_addr : side_write_addr;
+  assign l1_write_data[3] = (PortBytes * 8)'(scale_write ? scale_write_data : side_write_data);
   assign acc_write[1] = vec_write_acc ? PortBytes'(vec_write) : '0;
   assign acc_write_addr[1] = vec_write_addr[AccBits-1:0];
   assign acc_write_data[1] = (PortBytes * 8)'(vec_write_data);

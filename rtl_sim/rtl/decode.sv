@@ -27,7 +27,8 @@ module decode #(
   logic [2:0][31:0] count;
   logic [2:0][CountBits-1:0] n;
   logic signed [AddrBits+1:0] room;
-  logic too_big, is_copyx, is_copy, is_fill, is_matmul, is_vec, is_perm, is_gather, by_element, turns, unit, work, bias;
+  logic too_big, is_copyx, is_copy, is_fill, is_matmul, is_vec, is_perm, is_gather, is_vmxq, on_vector, unit, work, bias;
+  logic by_element, turns;
   logic fields_legal, places_legal, bad_banks;
   logic [7:0] kind_b, kind_c;
 
@@ -95,11 +96,13 @@ module decode #(
   assign is_vec = Queue == athena_pkg::QUEUE_VECTOR && word_i.op == athena_pkg::OP_VEC;
   assign is_perm = Queue == athena_pkg::QUEUE_VECTOR && word_i.op == athena_pkg::OP_VPERM;
   assign is_gather = Queue == athena_pkg::QUEUE_VECTOR && word_i.op == athena_pkg::OP_VGATHER;
+  assign is_vmxq = Queue == athena_pkg::QUEUE_VECTOR && word_i.op == athena_pkg::OP_VMXQ;
   assign by_element = word_i.mode == athena_pkg::GATHERMODE_ELEMENTS;
   assign turns = word_i.mode == athena_pkg::PERM_ROTATE_HALF || word_i.mode == athena_pkg::PERM_ROTATE_PAIRS;
-  assign unit = is_copy || is_copyx || is_fill || is_matmul || is_vec || is_perm || is_gather;
+  assign on_vector = is_vec || is_perm || is_gather || is_vmxq;
+  assign unit = is_copy || is_copyx || is_fill || is_matmul || on_vector;
 
-  assign empty_o = is_matmul || is_vec || is_perm || is_gather ? n[0] == '0 || n[1] == '0 :
+  assign empty_o = is_matmul || on_vector ? n[0] == '0 || n[1] == '0 :
       n[1] == '0 || n[2] == '0 || (is_copy && n[0] == '0);
   assign work = unit && !empty_o;
   assign alone_o = is_fill;
@@ -129,7 +132,7 @@ module decode #(
     block_stride = '0;
     align = '0;
     if (is_copyx) align[1] = '1;
-    if (is_matmul || is_vec || is_perm || is_gather) begin
+    if (is_matmul || on_vector) begin
       for (int i = 0; i < 4; i++) align[i] = 2'((3'd1 << size_shift(word_i.dt[i])) - 3'd1);
       align[4] = '1;
     end
@@ -198,6 +201,15 @@ module decode #(
       row_bytes[1] = bytes(by_element ? n[1] : n[0], word_i.dt[1]);
       rows[3] = n[0];
       row_bytes[3] = bytes(n[1], word_i.dt[3]);
+    end else if (is_vmxq) begin
+      used[0] = work;
+      used[4:3] = {2{work}};
+      rows[0] = n[0];
+      row_bytes[0] = bytes(n[1], word_i.dt[0]);
+      rows[3] = n[0];
+      row_bytes[3] = bytes(n[1], athena_pkg::DT_I8);
+      rows[4] = n[0];
+      row_bytes[4] = (CountBits + 2)'(4);
     end
   end
 
@@ -254,14 +266,14 @@ module decode #(
 
   always_comb begin
     ports_o = '0;
-    if (is_copy || is_copyx || is_fill || is_vec || is_perm || is_gather) begin
+    if (is_copy || is_copyx || is_fill || on_vector) begin
       ports_o.l1_rd = l1_banks[0] | l1_banks[1] | l1_banks[2];
       ports_o.acc_rd = acc_banks[0] | acc_banks[1] | acc_banks[2];
     end else if (is_matmul) begin
       ports_o.l1_rd = l1_banks[0] | l1_banks[1] | l1_banks[2];
       ports_o.acc_rd = acc_banks[3];
     end
-    if (is_vec && |(word_i.mode & 8'(athena_pkg::MODE_VEC_RED_KEEP))) ports_o.l1_rd = ports_o.l1_rd | l1_banks[4];
+    if (is_vmxq || (is_vec && |(word_i.mode & 8'(athena_pkg::MODE_VEC_RED_KEEP)))) ports_o.l1_rd = ports_o.l1_rd | l1_banks[4];
     ports_o.l1_wr = l1_banks[3] | l1_banks[4];
     ports_o.acc_wr = acc_banks[3];
   end
@@ -362,6 +374,10 @@ module decode #(
       places_legal = in_l1[0] && in_l1[1] && in_l1[3];
       fields_legal = vec_type(word_i.dt[0], 1'b0) && word_i.dt[3] == word_i.dt[0] && word_i.dt[1] == athena_pkg::DT_I32 &&
           word_i.mode <= athena_pkg::GATHERMODE_ELEMENTS;
+    end else if (is_vmxq) begin
+      places_legal = (in_l1[0] || in_acc[0]) && in_l1[3] && in_l1[4];
+      fields_legal = vec_type(word_i.dt[0], 1'b0) && !byte_type(word_i.dt[0]) && word_i.dt[3] == athena_pkg::DT_I8 &&
+          word_i.mode == athena_pkg::QUANTMODE_ROW_INT8;
     end else if (word_i.op == athena_pkg::OP_SETA) begin
       fields_legal = word_i.n[0] != '0 && word_i.p[0][31:4] == '0 && word_i.p[0][3:0] != '0 &&
           word_i.p[4][31:4] == '0 && word_i.n[2][31:4] == '0;

@@ -49,7 +49,7 @@ module trace (
   function automatic longint row_bytes(input logic [7:0] op, input logic [3:0] dt,
                                        input logic [athena_pkg::COUNT_BITS-1:0] n1, input logic [athena_pkg::COUNT_BITS-1:0] n2);
     if (op == athena_pkg::OP_MATMUL) return 4 * longint'(n1);
-    if (op == athena_pkg::OP_VEC || op == athena_pkg::OP_VPERM || op == athena_pkg::OP_VGATHER) begin
+    if (op == athena_pkg::OP_VEC || op == athena_pkg::OP_VPERM || op == athena_pkg::OP_VGATHER || op == athena_pkg::OP_VMXQ) begin
       case (dt)
         athena_pkg::DT_NONE:                     return 0;
         athena_pkg::DT_I8, athena_pkg::DT_U8:    return longint'(n1);
@@ -87,7 +87,8 @@ module trace (
         end
       end
     end
-    if (uop.word.op == athena_pkg::OP_VEC && uop.word.p[0][31:24] != athena_pkg::RED_NONE && uop.n[1] != '0) begin
+    if (uop.n[1] != '0 && (uop.word.op == athena_pkg::OP_VMXQ ||
+                           (uop.word.op == athena_pkg::OP_VEC && uop.word.p[0][31:24] != athena_pkg::RED_NONE))) begin
       for (longint r = 0; r < rows; r++) begin
         for (longint i = 0; i < 4; i++) begin
           at = longint'(uop.addr[4]) + r * longint'(uop.word.e.stride);

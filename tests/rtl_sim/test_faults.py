@@ -84,6 +84,12 @@ def _vec(b, steps=None, dt=Dt.I32, to=512):
     )
 
 
+def _vmxq(**changes):
+    fields = {"a": l1(0, stride=64, dt=Dt.F32), "d": l1(4096, stride=16, dt=Dt.I8)}
+    fields |= {"scales": l1(8192, stride=4), "rows": 2, "cols": 3} | changes
+    return program(vector=lambda b: b.vmxq(**fields))
+
+
 def _nested(b, levels, body):
     if levels == 0:
         for _ in range(body):
@@ -306,6 +312,15 @@ CASES = {
         VECTOR,
         1,
     ),
+    "VMXQ of bytes": (_vmxq(a=l1(0, stride=64, dt=Dt.U8)), ILLEGAL, VECTOR, 1),
+    "VMXQ of nothing": (_vmxq(a=l1(0, stride=64)), ILLEGAL, VECTOR, 1),
+    "VMXQ to uint8": (_vmxq(d=l1(4096, stride=16, dt=Dt.U8)), ILLEGAL, VECTOR, 1),
+    "VMXQ of mode 1": (_vmxq(mode=1), ILLEGAL, VECTOR, 1),
+    "integers in ACC": (_vmxq(d=acc(0, stride=16, dt=Dt.I8)), ILLEGAL, VECTOR, 1),
+    "scales in ACC": (_vmxq(scales=acc(0, stride=4)), ILLEGAL, VECTOR, 1),
+    "scales past L1": (_vmxq(scales=l1(L1_BYTES - 4, stride=4)), RANGE, VECTOR, 1),
+    "scales misaligned": (_vmxq(scales=l1(8192, stride=6)), RANGE, VECTOR, 1),
+    "integers past L1": (_vmxq(d=l1(L1_BYTES - 18, stride=16, dt=Dt.I8)), RANGE, VECTOR, 1),
     "four loops": (program(vector=lambda b: _nested(b, 4, 1)), LOOP, VECTOR, 4),
     "body above the FIFO": (program(vector=lambda b: _nested(b, 1, 33)), LOOP, VECTOR, 1),
     "body past the loop around it": (

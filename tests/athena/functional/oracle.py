@@ -12,6 +12,7 @@ import numpy as np
 from athena.isa.fields import Alu, Dt, Kind, Lut, Red
 from athena.isa.tables import evaluate
 
+TINY = 2.0**-126
 NAN = np.array(0x7FC00000, np.uint32).view(np.float32)
 
 
@@ -237,3 +238,35 @@ def matmul(a, b, start, rows: int):
                 chain = chain + a[:, k, None] * b[None, k]
             d = d + chain
     return np.where(np.isnan(d), NAN, d).astype(np.float32)
+
+
+def row_int8(x: np.ndarray, recip=lambda scale: evaluate(Lut.RECIP, scale)):
+    """VMXQ: q and scales of float32 rows."""
+    m = np.abs(x).max(axis=1)  # NaN wins
+    with np.errstate(all="ignore"):
+        scale = m * np.float32(1 / 127)
+    scale = np.where((m > 0) & (scale < np.float32(TINY)), np.float32(TINY), scale)
+    scale = np.where(np.isnan(m), NAN, scale).astype(np.float32)
+    inverse = np.where(m == 0, np.float32(0), recip(scale)).astype(np.float32)
+    with np.errstate(all="ignore"):
+        t = x * inverse[:, None]
+    return narrow(t, Dt.I8), scale
+
+
+def hard_rows(cols: int) -> np.ndarray:
+    """Rows for VMXQ: zeros, NaN, infinities, subnormal numbers, largest and smallest scales."""
+    rng = np.random.default_rng(cols)
+    x = rng.normal(size=(24, cols)).astype(np.float32)
+    spot = rng.integers(0, cols, 24)
+    x[0], x[1] = 0.0, -0.0
+    x[2, spot[2]], x[3, spot[3]], x[4, spot[4]] = np.nan, np.inf, -np.inf
+    x[5, spot[5]], x[5, -1] = np.inf, np.nan
+    for row, most in enumerate((2.0**-149, 2.0**-140, 2.0**-126, 127 * TINY, 2.0**-119), 6):
+        x[row] = (x[row] / np.abs(x[row]).max() * np.float64(most)).astype(np.float32)
+    x[11] = np.sign(x[11]) * np.finfo(np.float32).max
+    x[12, spot[12]] = -3e38
+    x[13] = 0.0
+    x[13, spot[13]] = -1e-45
+    x[14] = 127 * 0.5 ** rng.integers(0, 9, cols)  # halves: to the even neighbour
+    x[14, 0] = 127
+    return x

@@ -16,21 +16,7 @@ from tests.athena.functional.lab import STORAGE, get, machine, put, same, stored
 
 EDGE = "athena-edge"  # 16 lanes
 D_AT, E_AT = 98304, 122880
-TINY = 2.0**-126
 BOUND = 0.50004  # of a scale: what the instruction table promises
-
-
-def quantised(x: np.ndarray, recip=lambda scale: evaluate(Lut.RECIP, scale)):
-    """q and scales of float32 rows."""
-    m = np.abs(x).max(axis=1)  # NaN wins
-    with np.errstate(all="ignore"):
-        scale = m * np.float32(1 / 127)
-    scale = np.where((m > 0) & (scale < np.float32(TINY)), np.float32(TINY), scale)
-    scale = np.where(np.isnan(m), oracle.NAN, scale).astype(np.float32)
-    inverse = np.where(m == 0, np.float32(0), recip(scale)).astype(np.float32)
-    with np.errstate(all="ignore"):
-        t = x * inverse[:, None]
-    return oracle.narrow(t, Dt.I8), scale
 
 
 def run(a: np.ndarray, dt: Dt, *, in_acc: bool = False, precision: str = "bf16", **fields):
@@ -48,36 +34,17 @@ def run(a: np.ndarray, dt: Dt, *, in_acc: bool = False, precision: str = "bf16",
     return q, get(runner.l1(0), E_AT, (rows, 1), 12, np.float32)[:, 0], runner
 
 
-def hard_rows(cols: int) -> np.ndarray:
-    """Rows of zeros, NaN, infinities, subnormal numbers, the largest and the smallest scales."""
-    rng = np.random.default_rng(cols)
-    x = rng.normal(size=(24, cols)).astype(np.float32)
-    spot = rng.integers(0, cols, 24)
-    x[0], x[1] = 0.0, -0.0
-    x[2, spot[2]], x[3, spot[3]], x[4, spot[4]] = np.nan, np.inf, -np.inf
-    x[5, spot[5]], x[5, -1] = np.inf, np.nan
-    for row, most in enumerate((2.0**-149, 2.0**-140, 2.0**-126, 127 * TINY, 2.0**-119), 6):
-        x[row] = (x[row] / np.abs(x[row]).max() * np.float64(most)).astype(np.float32)
-    x[11] = np.sign(x[11]) * np.finfo(np.float32).max
-    x[12, spot[12]] = -3e38
-    x[13] = 0.0
-    x[13, spot[13]] = -1e-45
-    x[14] = 127 * 0.5 ** rng.integers(0, 9, cols)  # halves: to the even neighbour
-    x[14, 0] = 127
-    return x
-
-
 @pytest.mark.parametrize("cols", [1, 15, 16, 17, 100])
 def test_hard_rows(cols):
-    x = hard_rows(cols)
+    x = oracle.hard_rows(cols)
     q, scale, _ = run(x, Dt.F32)
-    want_q, want_scale = quantised(x)
+    want_q, want_scale = oracle.row_int8(x)
     same(scale, want_scale)
     same(q, want_q)
     assert scale[0] == scale[1] == 0 and not np.signbit(scale[1])
     assert np.isnan(scale[[2, 5]]).all() and np.isinf(scale[[3, 4]]).all()
     assert not q[:6].any()
-    assert (scale[6:10] == np.float32(TINY)).all()
+    assert (scale[6:10] == np.float32(oracle.TINY)).all()
     if cols > 1:
         assert np.abs(q[[11, 12, 14]]).max() == 127
 
@@ -93,7 +60,7 @@ def test_sources(dt, in_acc):
     a = rng.integers(-(1 << 31), 1 << 31, (9, 37)) if dt is Dt.I32 else x.astype(np.float32)
     a = stored(a, dt)
     q, scale, _ = run(a, dt, in_acc=in_acc)
-    want_q, want_scale = quantised(oracle.widen(a, dt))
+    want_q, want_scale = oracle.row_int8(oracle.widen(a, dt))
     same(scale, want_scale)
     same(q, want_q)
 
@@ -102,7 +69,7 @@ def test_rows_longer_than_a_pass_of_the_kernel():
     x = np.random.default_rng(3).normal(size=(2, 9001)).astype(np.float32)
     x[0, 8999], x[1, 2] = 7.0, -9.0
     q, scale, _ = run(x, Dt.F32)
-    want_q, want_scale = quantised(x)
+    want_q, want_scale = oracle.row_int8(x)
     same(scale, want_scale)
     same(q, want_q)
     assert q[0, 8999] == 127 and q[1, 2] == -127
@@ -131,7 +98,7 @@ def test_no_mantissa_of_a_largest_number_passes_127():
 def test_the_exact_profile_divides():
     x = np.random.default_rng(5).normal(size=(6, 50)).astype(np.float32)
     q, scale, _ = run(x, Dt.F32, precision="fp32")
-    want_q, want_scale = quantised(x, lambda s: (1.0 / s.astype(np.float64)).astype(np.float32))
+    want_q, want_scale = oracle.row_int8(x, lambda s: np.float32(1) / s)
     same(scale, want_scale)
     same(q, want_q)
 
@@ -145,7 +112,7 @@ def test_the_trace_has_the_rows_of_d_then_the_scales():
 def test_clipped_counts():
     x = np.random.default_rng(7).normal(size=(4, 10)).astype(np.float32)
     q, scale, _ = run(x, Dt.F32, clips=(Clip(3), Clip(6), None))
-    want_q, want_scale = quantised(x[:3, :6])
+    want_q, want_scale = oracle.row_int8(x[:3, :6])
     same(q[:3, :6], want_q)
     same(scale[:3], want_scale)
     assert not q[3:].any() and not q[:, 6:].any() and scale[3] == 0
