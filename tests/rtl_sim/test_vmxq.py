@@ -2,6 +2,9 @@
 queues' words that wait for its ports.
 """
 
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -97,3 +100,17 @@ def test_the_other_words_had_to_wait(finished):
         (done,) = trace[(trace[:, 0] == Queue.VECTOR) & (trace[:, 5] != 0)][-1:, 4]
         moves = trace[(trace[:, 0] <= Queue.LOAD) & (trace[:, 5] != 0)]
         assert moves[1:, 3].min() == done, case  # moves[0] is the load before
+
+
+def test_the_example_runs_on_the_rtl_too(rtl_tools, ci_chip):
+    """A product in int8 with a scale a row: VMXQ, MATMUL and VEC in loops, overlapping."""
+    example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "row_int8_matmul.py"))
+    rng = np.random.default_rng(3)
+    x, w = (rng.normal(size=shape).astype(np.float32) for shape in ((40, 30), (30, 12)))
+    program = example["build"](len(x), *example["quantise_columns"](w), ci_chip)
+    made = RtlJob(program=program, inputs={"x": x})
+    (result,) = run_jobs([made], ci_chip)
+    assert correlate(made, ci_chip, result).equal
+    product, load = (result.trace[result.trace[:, 0] == q] for q in (Queue.MATRIX, Queue.LOAD))
+    both = (load[:, 3, None] < product[:, 4]) & (load[:, 4, None] > product[:, 3])
+    assert both[:, product[:, 5] != 0].any()  # the next tile comes while one is multiplied
