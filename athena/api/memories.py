@@ -6,7 +6,7 @@ Raises: UsageError for an unknown kind.
 
 from __future__ import annotations
 
-from athena.chip import Chip, load_chip
+from athena.chip import Chip, load_chip, preset_names
 from athena.chip.model import Hbm, MemoryKind
 from athena.errors import UsageError, printable
 
@@ -18,7 +18,8 @@ OTHERS = ((4, 1.0), (100, 1.0), (200, 0.5), (40, 0.25), (12, 0.5), (60, 0.8), (8
 def memories(chip: Chip, kind: str) -> tuple[tuple[Hbm, ...], ...]:
     """`fixed`: the chip's own, and latencies in cycles with shares of its bandwidth taking turns.
 
-    `banks`: a channel with banks, rows and refresh: the chip's own, or that of BANKED.
+    `banks`: a channel with banks, rows and refresh: the chip's own, or that of BANKED. `both` goes
+    without where neither exists.
     """
     if kind not in KINDS:
         raise UsageError(
@@ -35,8 +36,10 @@ def memories(chip: Chip, kind: str) -> tuple[tuple[Hbm, ...], ...]:
         for latency, share in OTHERS
     )
     found = ((fixed,), others) if kind != "banks" else ()
-    return found if kind == "fixed" else (*found, (_banked(chip),))
-
-
-def _banked(chip: Chip) -> Hbm:
-    return chip.hbm if chip.hbm.kind is MemoryKind.HBM else load_chip(BANKED).hbm
+    if kind == "fixed":
+        return found
+    if chip.hbm.kind is MemoryKind.HBM:
+        return (*found, (chip.hbm,))
+    if kind == "both" and BANKED not in preset_names():
+        return found
+    return (*found, (load_chip(BANKED).hbm,))

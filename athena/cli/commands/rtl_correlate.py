@@ -51,7 +51,7 @@ def correlate(
     ] = None,
     memory: Annotated[
         str, typer.Option("--memory", help="fixed (latency), banks (rows, refresh) or both.")
-    ] = "fixed",
+    ] = "both",
     pattern: Annotated[
         str, typer.Option("--filter", metavar="GLOB", help="Only programs of such a name.")
     ] = "*",
