@@ -262,14 +262,22 @@ def _typed(rows: Ints, queue: Queue) -> tuple[Ints, Ints]:
 
 
 def _variants(row: WordRow, queue: Queue, axis: Axis, value: int) -> Ints:
-    """Words with one value on one axis: all pairs of element types, all modes around it."""
-    places = _places(row, queue)
+    """Words with one value on one axis: the others at their first or second values, each of them
+    also alone at the other one; all modes; all pairs of element types, or one for all operands.
+    """
     used = [slot for slot in TYPED if slot in row.fields] if row.op >= Op.MATMUL else []
-    types = [some for some in product(tuple(Dt), repeat=len(used)) if len({*some}) <= 2]
-    around = _around(row, axis, value)
-    rows = np.zeros((len(types) * len(around), COLUMNS), np.int64)
+    pairs = [some for some in product(tuple(Dt), repeat=len(used)) if len({*some}) <= 2]
+    same = [(dt,) * len(used) for dt in Dt]
+    others = [other for other in axes(row) if other.name not in (axis.name, "mode")]
+    blocks = []
+    for full in (0, 1):
+        blocks.append(_block(row, (axis, value), dict.fromkeys(range(len(others)), full), pairs))
+        for alone in range(len(others)):
+            choice = {i: full ^ (i == alone) for i in range(len(others))}
+            blocks.append(_block(row, (axis, value), choice, same))
+    rows = np.concatenate(blocks)
     rows[:, OP] = row.op
-    for column, seg in places.items():
+    for column, seg in _places(row, queue).items():
         rows[:, column] = seg
     for slot in row.fields:
         if slot[0] == "n":
@@ -278,33 +286,27 @@ def _variants(row: WordRow, queue: Queue, axis: Axis, value: int) -> Ints:
         rows[:, N0 + 1] = 1
     if row.op is Op.SETA:
         rows[:, P0] = 1
-        rows[:, N0 + 2] = 0
-    for number, fields in enumerate(around):
-        block = rows[number * len(types) : (number + 1) * len(types)]
-        for column, bits in fields.items():
-            block[:, column] = bits
-        for index, slot in enumerate(used):
-            block[:, DT_A + TYPED.index(slot)] = np.array(types, np.int64)[:, index]
     return rows
 
 
-def _around(row: WordRow, axis: Axis, value: int) -> list[dict[int, int]]:
-    """Settings of the other axes under which a value may be legal: all modes, and every step with
-    operands in memory.
-    """
-    others = [other for other in axes(row) if other.name not in (axis.name, "mode")]
-    mode = next(other for other in axes(row) if other.name == "mode")
-    settings = []
-    for code in (value,) if axis.name == "mode" else mode.names:
-        for full in (0, 1):
-            fields: dict[int, int] = {MODE: code}
-            for other in others:
-                plain = min(other.names) if not full or other.column == CLIP_EN else _second(other)
-                fields[other.column] = fields.get(other.column, 0) | plain << other.shift
-            if axis.name != "mode":
-                fields[axis.column] = fields.get(axis.column, 0) | value << axis.shift
-            settings.append(fields)
-    return settings
+def _block(
+    row: WordRow, fixed: tuple[Axis, int], choice: dict[int, int], types: list[tuple[Dt, ...]]
+) -> Ints:
+    """Words of every mode and of `types`, the other axes at value 0 or 1 of their own."""
+    axis, value = fixed
+    used = [slot for slot in TYPED if slot in row.fields] if row.op >= Op.MATMUL else []
+    mode, *others = (some for some in axes(row) if some.name == "mode" or some.name != axis.name)
+    codes = (value,) if axis.name == "mode" else tuple(mode.names)
+    rows = np.zeros((len(codes), len(types), COLUMNS), np.int64)
+    rows[:, :, MODE] = np.array(codes)[:, None]
+    for index, slot in enumerate(used):
+        rows[:, :, DT_A + TYPED.index(slot)] = np.array(types, np.int64)[None, :, index]
+    for number, other in enumerate(others):
+        plain = other.column == CLIP_EN or not choice.get(number)
+        rows[:, :, other.column] |= (min(other.names) if plain else _second(other)) << other.shift
+    if axis.name != "mode":
+        rows[:, :, axis.column] |= value << axis.shift
+    return rows.reshape(-1, COLUMNS)
 
 
 def _second(axis: Axis) -> int:

@@ -104,6 +104,11 @@ int main(int argc, char** argv) {
     Wave wave(*context, *top);
     const int count = std::atoi(argument(*context, "count=").c_str());
     top->clk_i = 0;
+    top->rst_i = 1;
+    top->load_i = 0;
+    top->launch_i = 0;
+    top->dump_i = 0;
+    top->job_i = 0;
     top->eval();  // `initial` blocks, before the first edge
     for (int job = 0; job < count; ++job) run_job(*top, wave, job);
     top->final();
