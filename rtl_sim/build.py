@@ -234,8 +234,8 @@ def _build_simulator(
         package = write_package(chip, work)
         sources = [package, *rtl_sources(), *sorted(TB.glob("*.sv")), *sorted(TB.glob("*.cpp"))]
         _run(
-            ["verilator", "--cc", "--exe", "--build", "-j", "2", "-O3", "--assert", *flags,
-             *WARNINGS, "--top-module", "tb_core", "--prefix", "Vtb_core", "--Mdir",
+            ["verilator", "--cc", "--exe", "--build", "-j", "2", "-O3", "--assert",
+             *WARNINGS, *flags, "--top-module", "tb_core", "--prefix", "Vtb_core", "--Mdir",
              str(work / "obj"), "-o", str(work / SIMULATOR), *map(str, sources)],
             work, tools,
         )  # fmt: skip
