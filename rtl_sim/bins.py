@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -37,7 +38,7 @@ from athena.isa.fields import (
     decode,
 )
 from athena.isa.footprint import footprints
-from athena.isa.table import ROWS, WordRow
+from athena.isa.table import BY_OP, ROWS, WordRow
 from rtl_sim.job import RtlJob, RtlResult
 
 Ints = NDArray[np.int64]
@@ -75,28 +76,35 @@ class _Judge(Words):
 
 
 def legal(rows: Ints, queue: Queue, chip: Chip) -> NDArray[np.bool_]:
-    """Which words the verifier's rules of single words accept; each runs behind a SYNC."""
+    """Which words the verifier's rules of single words accept; a LOOP has a SYNC as its body."""
     if (rows[:, OP] == Op.END).all():
         return np.ones(len(rows), bool)  # it stands once, as the last word
-    stream = np.zeros((2 * len(rows) + 1, COLUMNS), np.int64)
+    step = 2 if (rows[:, OP] == Op.LOOP).any() else 1
+    stream = np.zeros((step * len(rows) + 1, COLUMNS), np.int64)
     stream[:, OP] = Op.SYNC
-    stream[0:-1:2] = rows
+    stream[0:-1:step] = rows
     stream[-1, OP] = Op.END
     judge = _Judge(stream, queue, "bins", np.zeros(len(stream), bool))
     check_words(judge, chip, 0)
-    return ~judge.illegal[:-1:2]
+    return ~judge.illegal[:-1:step]
 
 
 def axes(row: WordRow) -> tuple[Axis, ...]:
     """The axes of an operation: its mode, codes packed into parameters, clipped counts."""
+    return _axes(row.op)
+
+
+@cache
+def _axes(op: Op) -> tuple[Axis, ...]:
+    row = BY_OP[op]
     made = [Axis(name="mode", column=MODE, shift=0, names={0: "0"})]
     if row.op in MODES:
         write = MODES[row.op].write
         named = {v: write(v) or "0" for v in range(CODES) if write(v) or not v}
         made = [Axis(name="mode", column=MODE, shift=0, names=named)]
-    for (op, slot), form in PARAMETERS.items():
+    for (other, slot), form in PARAMETERS.items():
         parts = form.write(0).split(".")
-        if op is not row.op or len(parts) < 2 or not all(part.isalpha() for part in parts):
+        if other is not op or len(parts) < 2 or not all(part.isalpha() for part in parts):
             continue
         for number, _ in enumerate(parts):
             shown = {v: form.write(v << 8 * number) for v in range(CODES)}

@@ -50,7 +50,7 @@ class Variant(Enum):
     """How the batch simulator is built: the value is Verilator's flags."""
 
     PLAIN = _ZEROED
-    # Counters make loops of parts of a signal where there is none: they take away optimisation only.
+    # Counters join parts of signals to loops that are none; the warning is about speed only.
     COVERED = (*_ZEROED, "--coverage-line", "--coverage-toggle", "-Wno-UNOPTFLAT")
     POWER_ON = ("--x-assign", "unique", "--x-initial", "unique")  # registers hold anything at first
 
