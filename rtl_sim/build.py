@@ -32,7 +32,7 @@ RTL = HERE / "rtl"
 TB = HERE / "tb"
 PACKAGE = "athena_pkg.sv"
 SIMULATOR = "athena_core_sim"
-TOPS = ("core", "axi_adapter")
+TOPS = ("core", "athena_axi")
 WARNINGS = ("-Wall", "-Wno-DECLFILENAME")
 # The wheel's makefile was configured without probing a compiler: without the first entry a design
 # large enough for a precompiled header does not build. The second makes the model itself fast; it

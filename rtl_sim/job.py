@@ -123,7 +123,11 @@ def _view(image: Bytes, tensor: Tensor) -> NDArray[np.generic]:
     return np.ndarray(tensor.shape, _DTYPES[tensor.dtype], flat.data, strides=tensor.strides)
 
 
-def _image(job: RtlJob, bases: tuple[int, ...]) -> Bytes:
+def memory_image(job: RtlJob, bases: tuple[int, ...]) -> Bytes:
+    """Main memory before the launch: constants, images, inputs.
+
+    Raises: InputError for missing or misshapen tensors.
+    """
     program = job.program
     whole = np.zeros(bases[-1], np.uint8)
     images: dict[int, Bytes] = {int(seg): image for seg, image in program.constants.items()}
@@ -162,7 +166,10 @@ def _section_bases(section: Section, repeat: int, bases: tuple[int, ...]) -> lis
     ]
 
 
-def _runs(program: Program, bases: tuple[int, ...], starts: list[int]) -> dict[Queue, list[bytes]]:
+def run_descriptors(
+    program: Program, bases: tuple[int, ...], starts: list[int]
+) -> dict[Queue, list[bytes]]:
+    """Each queue's `run_t`s in order, big endian; `starts`: first word of each stream."""
     runs: dict[Queue, list[bytes]] = {queue: [] for queue in CORE_QUEUES}
     for section, repeat, run in launches(program):
         areg = [0] * AREGS
@@ -173,7 +180,11 @@ def _runs(program: Program, bases: tuple[int, ...], starts: list[int]) -> dict[Q
     return runs
 
 
-def _scalars(program: Program) -> NDArray[np.int64]:
+def launch_scalars(program: Program) -> NDArray[np.int64]:
+    """The launch scalars of the only core.
+
+    Raises: CapacityError for one above 32 bits.
+    """
     scalars = np.zeros(SCALARS, np.int64)
     scalars[: len(program.scalars)] = program.scalars
     scalars[S_CORE] = scalars[S_CLUSTER] = 0
@@ -199,10 +210,10 @@ def encode(job: RtlJob, chip: Chip, cycle_limit: int) -> bytes:
     """The bytes of `<job>.in`."""
     program, bases = job.program, segment_bases(job.program)
     starts = list(np.cumsum([0, *(len(stream.words) for stream in program.streams)]))
-    runs = _runs(program, bases, [int(start) for start in starts])
+    runs = run_descriptors(program, bases, [int(start) for start in starts])
     words = np.concatenate([stream.words for stream in program.streams])
     _check(job, len(words), bases[-1], runs)
-    image = _image(job, bases)
+    image = memory_image(job, bases)
     l1 = np.zeros(0, np.uint8) if job.l1 is None else job.l1
     sems = np.zeros(CORE_SEMS, np.uint8)
     for sem, value in program.core_sems.items():
@@ -213,7 +224,7 @@ def encode(job: RtlJob, chip: Chip, cycle_limit: int) -> bytes:
     fetch = chip.core.fetch_bytes_per_cycle
     raw = np.frombuffer(words.tobytes(), np.uint8).reshape(-1, fetch)[:, ::-1]
     return b"".join(
-        [np.array(head, ">u4").tobytes(), _scalars(program).astype(">i4").tobytes()]
+        [np.array(head, ">u4").tobytes(), launch_scalars(program).astype(">i4").tobytes()]
         + [sems.tobytes()]
         + [b"".join(runs[queue]) for queue in CORE_QUEUES]
         + [raw.tobytes(), image.tobytes(), l1.tobytes()]

@@ -28,6 +28,7 @@ module core #(
     input  logic               [Queues-1:0]                          fetch_valid_i,
     input  logic               [Queues-1:0]                          fetch_epoch_i,
     input  logic               [Queues-1:0][athena_pkg::FETCH_BYTES*8-1:0] fetch_data_i,
+    input  logic               [Queues-1:0]                          fetch_error_i,  // a fault if the word comes to the head
     // Main memory. A beat is taken in a cycle with valid and ready and stays as it is until then; first: of a row, left: bytes of
     // the row from this beat on. Answers come in order and are always taken: one a load beat, at least the last beat's a store.
     output logic                                                     load_valid_o,
@@ -74,7 +75,7 @@ module core #(
   logic [Queues-1:0][31:0] loop_count;
   logic [Queues-1:0][3:0][15:0] head_signals;
   logic [Queues-1:0][3:0][15:0] control_signals;
-  logic [Queues-1:0] restart, available, head, control, legal, bad_range, bad_loop, empty, alone, hold, issue;
+  logic [Queues-1:0] restart, available, bad_word, head, control, legal, bad_range, bad_loop, empty, alone, hold, issue;
   logic [Queues-1:0] queue_busy, queue_active, queue_control, unit_ready, unit_busy, wants, unit_issue, start, faults;
   logic [Queues-1:0][SlotBits-1:0] slot;
   logic [Signals-1:0][15:0] signals;
@@ -93,12 +94,14 @@ module core #(
         .pc_i(pc[q]),
         .word_o(word[q]),
         .available_o(available[q]),
+        .bad_o(bad_word[q]),
         .req_valid_o(fetch_valid_o[q]),
         .req_epoch_o(fetch_epoch_o[q]),
         .req_beat_o(fetch_beat_o[q]),
         .rsp_valid_i(fetch_valid_i[q]),
         .rsp_epoch_i(fetch_epoch_i[q]),
-        .rsp_data_i(fetch_data_i[q])
+        .rsp_data_i(fetch_data_i[q]),
+        .rsp_error_i(fetch_error_i[q])
     );
     queue_ctl u_ctl (
         .clk_i,
@@ -152,6 +155,7 @@ module core #(
   always_comb begin
     for (int q = 0; q < Queues; q++) wants[q] = head[q] && hold[q] && !halted;
     faults = wants & (~legal | (control & bad_loop) | (~control & bad_range));
+    if (!halted) faults = faults | (head & bad_word);
     unit_issue = '0;
     for (int q = 0; q < Queues; q++) begin
       held_others[q] = '0;
@@ -309,7 +313,8 @@ module core #(
         if (faults[q]) begin
           fault_queue_o <= 2'(q);
           fault_pc_o <= pc[q];
-          if (!legal[q]) fault_o <= athena_pkg::FAULT_ILLEGAL_WORD;
+          if (bad_word[q]) fault_o <= athena_pkg::FAULT_MEMORY;
+          else if (!legal[q]) fault_o <= athena_pkg::FAULT_ILLEGAL_WORD;
           else fault_o <= control[q] ? athena_pkg::FAULT_LOOP : athena_pkg::FAULT_RANGE;
         end
       end

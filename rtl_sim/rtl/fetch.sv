@@ -10,12 +10,14 @@ module fetch (
     input  logic [athena_pkg::PC_BITS-1:0]      pc_i,
     output athena_pkg::word_t                   word_o,
     output logic                                available_o,
+    output logic                                bad_o,       // memory answered a beat of it with an error
     output logic                                req_valid_o,
     output logic                                req_epoch_o,
     output logic [31:0]                         req_beat_o,
     input  logic                                rsp_valid_i,
     input  logic                                rsp_epoch_i,
-    input  logic [athena_pkg::FETCH_BYTES*8-1:0] rsp_data_i
+    input  logic [athena_pkg::FETCH_BYTES*8-1:0] rsp_data_i,
+    input  logic                                rsp_error_i
 );
   localparam int Beats = athena_pkg::FETCH_BEATS;
   localparam int BeatBits = Beats > 1 ? $clog2(Beats) : 1;
@@ -25,6 +27,7 @@ module fetch (
   localparam int BusBits = athena_pkg::FETCH_BYTES * 8;
 
   logic [BusBits-1:0] fifo[Words*Beats];
+  logic [Words-1:0] bad;
   logic [PcBits-1:0] asked, arrived;
   logic [BeatBits-1:0] ask_beat, beat;
   logic epoch, running, room, last_ask, last_beat, take;
@@ -39,6 +42,7 @@ module fetch (
   assign req_beat_o = (base_i + 32'(asked)) * Beats + 32'(ask_beat);
 
   assign available_o = arrived > pc_i;
+  assign bad_o = bad[pc_i[SlotBits-1:0]];
   always_comb begin
     for (int i = 0; i < Beats; i++) begin
       word_o[i*BusBits+:BusBits] = fifo[int'(pc_i[SlotBits-1:0])*Beats+i];
@@ -67,6 +71,7 @@ module fetch (
       end
       if (take) begin
         fifo[int'(arrived[SlotBits-1:0])*Beats+int'(beat)] <= rsp_data_i;
+        bad[arrived[SlotBits-1:0]] <= rsp_error_i || (beat != '0 && bad[arrived[SlotBits-1:0]]);
         beat <= last_beat ? '0 : beat + 1'b1;
         if (last_beat) arrived <= arrived + 1'b1;
       end

@@ -25,7 +25,7 @@ class Ports:
 
     def __init__(self, dut: Any) -> None:
         self._name, self._log = dut._name, dut._log
-        logging.getLogger(f"cocotb.{dut._name}").setLevel(logging.WARNING)
+        logging.getLogger(f"cocotb.{dut._name}").setLevel(logging.ERROR)
         for handle in dut:
             if handle._name.endswith(("_i", "_o")):
                 setattr(self, handle._name[:-2], handle)
@@ -42,7 +42,7 @@ class Memory:
     def _start(self, address: int, length: int) -> int:
         start = address - self.base
         outside = start < 0 or start + length > len(self.image)
-        if outside or address in self.refused or address + length - 1 in self.refused:
+        if outside or (address < self.refused.stop and address + length > self.refused.start):
             raise ValueError(f"no memory at {address:#x}")
         return start
 

@@ -74,6 +74,7 @@ module tb_core (
       .fetch_valid_i(fetched_valid),
       .fetch_epoch_i(fetched_epoch),
       .fetch_data_i(fetched_data),
+      .fetch_error_i('0),
       .load_valid_o(load_valid),
       .load_ready_i(load_ready),
       .load_addr_o(load_addr),

@@ -43,7 +43,7 @@ def run_bench(rtl_tools, ci_chip, tmp_path, monkeypatch):
     """Build `top` for athena-edge-ci and run one case, or all, of the cocotb module `module`."""
     runner_module = pytest.importorskip("cocotb_tools.runner")
 
-    def run(top, module, parameters=None, sources=(), case=None):
+    def run(top, module, parameters=None, sources=(), case=None, *, ports_only=False):
         for key, value in build.environment(os.environ).items():
             monkeypatch.setenv(key, value)
         monkeypatch.setenv("MAKEFLAGS", f"{build.MAKE_OVERRIDES} {UNOPTIMISED}")
@@ -53,13 +53,21 @@ def run_bench(rtl_tools, ci_chip, tmp_path, monkeypatch):
         tag = "".join(f"-{key}{value}" for key, value in (parameters or {}).items())
         folder = home / f"{top}{tag}"
         _copy_objects(home, folder)
+        arguments = list(build.WARNINGS)
+        if ports_only:  # much faster, for the bench sees nothing inside
+            config = folder / "ports.vlt"
+            rule = f'public_flat_rw -module "{top}" -var'
+            text = f'`verilator_config\n{rule} "*_i"\n{rule} "*_o"\n'
+            if not config.exists() or config.read_text() != text:
+                config.write_text(text)
+            arguments += ["--no-public-flat-rw", str(config)]
         runner = runner_module.get_runner("verilator")
         if folder not in BUILT:
             runner.build(
                 sources=[package, *build.rtl_sources(), *sources],
                 hdl_toplevel=top,
                 parameters=parameters or {},
-                build_args=list(build.WARNINGS),
+                build_args=arguments,
                 timescale=("1ns", "1ps"),
                 build_dir=folder,
             )

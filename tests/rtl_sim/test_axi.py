@@ -6,4 +6,8 @@ pytest.importorskip("cocotbext.axi", reason="pip install 'athena-npu[rtl]'")
 
 
 def test_adapter(run_bench):
-    run_bench("axi_adapter", "bench_axi_adapter", {"LoadTag": 16, "StoreTag": 16})
+    run_bench("axi_adapter", "bench_axi_adapter", {"LoadTag": 16, "StoreTag": 16}, ports_only=True)
+
+
+def test_whole(run_bench):
+    run_bench("athena_axi", "bench_athena_axi", ports_only=True)
