@@ -1,5 +1,5 @@
 """Cocotb bench of the prefetch FIFO: every word as it lies in memory, no beat before its slot is
-released, a beat a cycle, answers of an earlier run dropped.
+released, a beat a cycle, answers of an earlier run dropped, errors kept with their words.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ async def words_in_order(dut: Any) -> None:
     bus = len(dut.rsp_data_i) // 8
     beats = WORD_BYTES // bus
     memory = rng.integers(0, 256, (2 * WORDS, beats, bus), dtype=np.uint8)
+    errors = rng.random((2 * WORDS, beats)) < 0.1
     fifo = int(dut.Words.value)
     await boot(dut, restart_i=0, base_i=0, released_i=0, pc_i=0, rsp_valid_i=0, rsp_epoch_i=0,
-               rsp_data_i=0)  # fmt: skip
+               rsp_data_i=0, rsp_error_i=0)  # fmt: skip
     answers: deque[Any] = deque([None] * LATENCY)
     seen = 0
     for run, base in enumerate((0, 7, 300)):
@@ -41,6 +42,7 @@ async def words_in_order(dut: Any) -> None:
                 if dut.available_o.value == 1:
                     word = int.from_bytes(memory[base + pc].tobytes(), "little")
                     assert int(dut.word_o.value) == word
+                    assert (dut.bad_o.value == 1) == errors[base + pc].any()
                     seen += 1
                 want = asked < (released + fifo) * beats
                 assert (dut.req_valid_o.value == 1) == want  # a beat every cycle with room
@@ -70,4 +72,5 @@ async def words_in_order(dut: Any) -> None:
                 dut.rsp_epoch_i.value = epoch
                 data = memory.reshape(-1, bus)[beat].tobytes()
                 dut.rsp_data_i.value = int.from_bytes(data, "little")
+                dut.rsp_error_i.value = int(errors.reshape(-1)[beat])
     assert seen > 300

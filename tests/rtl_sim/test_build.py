@@ -85,6 +85,7 @@ def test_yosys_reads_the_core(ci_chip, tmp_path, steps):
     """Without warnings: it takes some constructs that it does not know for something else."""
     if yosys.missing():
         pytest.skip(f"Yosys is missing: {yosys.missing()}")
+    steps = steps.replace("-top core", f"-top {build.TOP}")
     printed = yosys.run(yosys.read_sources(ci_chip, tmp_path) + steps, tmp_path)
     assert "Successfully finished Verilog frontend" in printed
     assert "Warning" not in printed
