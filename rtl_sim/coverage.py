@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import re
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,29 +63,33 @@ def points(path: Path) -> Iterator[Point]:
         yield Point(fields["f"], lines, kind, what, int(matched[2]))
 
 
+Key = tuple[str, str, str]  # file, kind, what
+
+
 @dataclass(slots=True)
 class Coverage:
     """By file: lines with whether they are covered; toggle points with whether they were seen."""
 
     lines: dict[str, dict[int, bool]] = field(default_factory=dict)
     toggles: dict[str, dict[str, bool]] = field(default_factory=dict)
+    met: dict[Key, bool] = field(default_factory=dict)
+    places: dict[Key, tuple[int, ...]] = field(default_factory=dict)
 
     def add(self, path: Path) -> None:
-        """Join the counters of a run; a point of a module is met when one instance meets it."""
-        met: dict[tuple[str, str, str], bool] = defaultdict(bool)
-        places: dict[tuple[str, str, str], tuple[int, ...]] = {}
+        """Join the counters of a run; a point is met when one instance meets it in one run."""
         for point in points(path):
             if Path(point.file).parent == RTL:
                 key = (Path(point.file).name, point.kind, point.what)
-                met[key] |= point.count > 0
-                places[key] = point.lines
-        for (name, kind, what), seen in met.items():
+                self.met[key] = self.met.get(key, False) or point.count > 0
+                self.places[key] = point.lines
+        self.lines.clear()
+        self.toggles.clear()
+        for (name, kind, what), seen in self.met.items():
             if kind == "toggle":
-                toggles = self.toggles.setdefault(name, {})
-                toggles[what] = toggles.get(what, False) or seen
+                self.toggles.setdefault(name, {})[what] = seen
                 continue
             lines = self.lines.setdefault(name, {})
-            for line in places[name, kind, what]:
+            for line in self.places[name, kind, what]:
                 lines[line] = lines.get(line, True) and seen
 
     def line_percent(self, name: str = "") -> float:

@@ -115,6 +115,9 @@ def test_counters_of_verilator_are_read(tmp_path):
     assert coverage.line_percent() == 60.0
     assert coverage.toggle_percent("walker.sv") == 50.0
     assert "6 8" in coverage.report()
+    path.write_text("# SystemC::Coverage-3\n" + entries[3].replace("' 0", "' 9") + "\n")
+    coverage.add(path)  # another run meets the branch that this one did not, and nothing else
+    assert coverage.line_percent() == 100.0
 
 
 @pytest.mark.slow
