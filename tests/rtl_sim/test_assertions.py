@@ -41,11 +41,11 @@ MUTATIONS = {  # what is broken, and the rule that says so
         "available_o = arrived >= pc_i",
         "no_underflow",
     ),
-    "a wait that takes what is not there": (
+    "a wait that takes nothing": (
         "semaphores.sv",
-        "< need) hold_o",
-        "+ 1'b1 < need) hold_o",
-        "in_bounds",
+        "value[s] <= 8'(Wide'(value[s]) - minus[s]",
+        "value[s] <= 8'(Wide'(value[s])",
+        "sum_is_kept",
     ),
     "a slot that is taken": (
         "inflight.sv",
