@@ -37,6 +37,7 @@ BASE = 0x8000_0000
 DATA_AT = BASE + 0x3000
 SEED = 7
 LIMIT_CYCLES = 30_000
+LIMIT_US = 200  # of 500 cycles
 ROWS, ROW_BYTES, IN_STRIDE, OUT_STRIDE = 5, 611, 700, 900
 QUIET = {
     "s_axil_awprot_i": 0, "s_axil_arprot_i": 0,
@@ -164,7 +165,7 @@ class Soc:
         return bytes(self.memory.image[DATA_AT - BASE :][: len(launch.data)])
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_US, timeout_unit="us")
 async def a_random_program_runs_to_its_interrupt(dut: Any) -> None:
     """Every byte of memory is the functional machine's, with back-pressure; then once more."""
     soc = Soc(dut, share=0.3)
@@ -179,7 +180,7 @@ async def a_random_program_runs_to_its_interrupt(dut: Any) -> None:
     assert soc.code_beats["ar"]
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_US, timeout_unit="us")
 async def launches_follow_each_other(dut: Any) -> None:
     """A second launch needs no more than START; counters are those of the last one."""
     soc = Soc(dut)
@@ -213,7 +214,7 @@ def _registers() -> Iterator[tuple[int, int]]:
         yield Reg.RUNS + REGISTER_BYTES * i, RUNS_MAX - i
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_US, timeout_unit="us")
 async def registers(dut: Any) -> None:
     """Launch state reads back; what is not there, partial or too large answers SLVERR."""
     soc = Soc(dut)
@@ -239,7 +240,7 @@ async def registers(dut: Any) -> None:
         assert await soc.read(offset) == value
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_US, timeout_unit="us")
 async def errors_of_memory_are_faults(dut: Any) -> None:
     """A refused load, store or word ends with its code, queue and pc; the next launch is good."""
     soc = Soc(dut, share=0.2)
@@ -266,7 +267,7 @@ async def errors_of_memory_are_faults(dut: Any) -> None:
         assert soc.data(launch) == expected
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_US, timeout_unit="us")
 async def a_stop_ends_what_waits_for_ever(dut: Any) -> None:
     """WAITING shows it; launch state cannot change before STOP, and after it a launch is good."""
     soc = Soc(dut)

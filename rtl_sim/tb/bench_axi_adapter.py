@@ -4,6 +4,7 @@ of new rows, no path from ready to valid.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ PAGE = SIZES["AXI_PAGE_BYTES"]
 BASE = 0x1234_5000
 SIZE = 1 << 16
 LIMIT_CYCLES = 20_000
+LIMIT_US = 50  # of 500 cycles
+BURSTS = int(os.environ["AXI_BURSTS"])  # `ReadBursts` and `WriteBursts` of the build
 QUIET = {
     "accept_i": 1, "base_i": BASE // PAGE, "load_valid_i": 0, "load_first_i": 0, "load_addr_i": 0,
     "load_left_i": 1, "load_tag_i": 0, "store_valid_i": 0, "store_first_i": 0, "store_addr_i": 0,
@@ -100,6 +103,25 @@ async def _answers(dut: Any, port: str, seen: list[Any]) -> None:
             seen.append((int(getattr(dut, f"{port}_tag_o").value), error, data))
 
 
+async def _count_open(dut: Any, most: dict[str, int]) -> None:
+    """Largest number of bursts whose address was taken and whose last answer was not."""
+    opened = {"read": 0, "write": 0}
+    while True:
+        await RisingEdge(dut.clk_i)
+        taken = {
+            name: getattr(dut, f"m_axi_{name}valid_o").value == 1
+            and getattr(dut, f"m_axi_{name}ready_i").value == 1
+            for name in ("ar", "aw")
+        }
+        r_end = dut.m_axi_rvalid_i.value == 1 and dut.m_axi_rlast_i.value == 1
+        r_end = r_end and dut.m_axi_rready_o.value == 1
+        b_end = dut.m_axi_bvalid_i.value == 1 and dut.m_axi_bready_o.value == 1
+        opened["read"] += int(taken["ar"]) - int(r_end)
+        opened["write"] += int(taken["aw"]) - int(b_end)
+        for name, count in opened.items():
+            most[name] = max(most[name], count)
+
+
 class Bench:
     """The adapter with memory behind it."""
 
@@ -121,6 +143,8 @@ class Bench:
         if self.share:
             pause_slave(slave, self.seed, self.share)
         self.axi = start_watch(self.dut, self.ports, "m_axi", ("aw", "w", "ar"))
+        self.most_open = {"read": 0, "write": 0}
+        cocotb.start_soon(_count_open(self.dut, self.most_open))
         cocotb.start_soon(_answers(self.dut, "load", self.loaded))
         cocotb.start_soon(_answers(self.dut, "store", self.stored))
 
@@ -154,7 +178,7 @@ class Bench:
             assert data.to_bytes(self.bus, "little")[: len(sent)] == expected
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_US, timeout_unit="us")
 async def random_rows(dut: Any) -> None:
     """Loads of one half of memory while the other half is written."""
     bench = Bench(dut, seed=11, share=0.4)
@@ -174,6 +198,7 @@ async def random_rows(dut: Any) -> None:
     bench.check_loads(loads, before)
     bench.check_bursts("ar", loads)
     bench.check_bursts("aw", stores)
+    assert bench.most_open == {"read": BURSTS, "write": BURSTS}
     expected = bytearray(before)
     for row in stores:
         expected[row.at : row.at + len(row.data)] = row.data
@@ -182,7 +207,7 @@ async def random_rows(dut: Any) -> None:
     assert bench.stored == [(int(tag), 0, 0) for tag in ends]
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_US, timeout_unit="us")
 @cocotb.parametrize(at=[0, 5])
 async def long_rows_run_at_a_beat_a_cycle(dut: Any, at: int) -> None:
     """A row over pages is one burst a page; apart from the start nothing waits, aligned or not."""
@@ -204,7 +229,7 @@ async def long_rows_run_at_a_beat_a_cycle(dut: Any, at: int) -> None:
     bench.check_loads(rows, before)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_US, timeout_unit="us")
 async def errors_reach_the_core(dut: Any) -> None:
     """A load beat with a refused word and a store row with one are errors, no others."""
     bench = Bench(dut, seed=4, share=0.2)
@@ -214,6 +239,7 @@ async def errors_reach_the_core(dut: Any) -> None:
     bus = bench.bus
     places = (
         (0x2200, 48), (0x2301, 200), (0x2341, 4), (0x2390, 64), (0x1FFF, 2), (0x1F05, 0x500),
+        (0x2301, 0xF00), (0x3000, 16),
     )  # fmt: skip
     rows = [Row(at=at, data=bytes(length)) for at, length in places]
     await _send(dut, "load", rows)
@@ -228,7 +254,7 @@ async def errors_reach_the_core(dut: Any) -> None:
     assert [error for _, error, _ in bench.stored] == bad
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_US, timeout_unit="us")
 async def rows_begun_are_finished(dut: Any) -> None:
     """Without `accept_i` the beats of an open row are taken, a new row is not."""
     bench = Bench(dut, seed=5)
@@ -251,14 +277,14 @@ async def rows_begun_are_finished(dut: Any) -> None:
     assert bench.stored == [(9, 0, 0)]
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_US, timeout_unit="us")
 async def ready_is_not_seen_by_valid(dut: Any) -> None:
     """No AXI output but those behind a register changes with an AXI ready, at any step of a row."""
     await boot(dut, **QUIET)
     outputs = [h for h in dut if h._name.startswith("m_axi_") and h._name.endswith("_o")]
     readies = (dut.m_axi_awready_i, dut.m_axi_wready_i, dut.m_axi_arready_i)
     rng, flow = np.random.default_rng(6), pauses(6, 0.5)
-    rows = [Row(at=5, data=bytes(90))] * 20
+    rows = [Row(at=5, data=bytes(1500))] * 20
     for port in ("load", "store"):
         cocotb.start_soon(_send(dut, port, rows, rng))
     moved = 0

@@ -18,8 +18,11 @@ def axi_models():
     pytest.importorskip("cocotbext.axi", reason="pip install 'athena-npu[rtl]'")
 
 
-def test_adapter(run_bench, axi_models):
-    run_bench("axi_adapter", "bench_axi_adapter", {"LoadTag": 16, "StoreTag": 16}, ports_only=True)
+def test_adapter(run_bench, axi_models, monkeypatch):
+    bursts = 2  # so few that the limit is reached
+    monkeypatch.setenv("AXI_BURSTS", str(bursts))
+    parameters = {"LoadTag": 16, "StoreTag": 16, "ReadBursts": bursts, "WriteBursts": bursts}
+    run_bench("axi_adapter", "bench_axi_adapter", parameters, ports_only=True)
 
 
 def test_whole(run_bench, axi_models):
