@@ -12,6 +12,8 @@ from enum import IntEnum
 from athena.chip.model import Chip, MemoryKind
 from athena.errors import ChipError
 from athena.isa.cycles import beat_interval
+from athena.timing.chip_arrays import ticks, window_cycles
+from athena.timing.layout import ATOM_BYTES, TICKS
 
 QUEUE_BEATS = 4096  # beats of a port taken and not answered that the test bench can hold
 STRESS_CYCLES = 64  # stress delays an answer by less than this
@@ -28,6 +30,15 @@ class Setting(IntEnum):
     STRESS_SEED = 3  # 0: no stress
     ERROR_AT = 4  # beats from here on are answered with an error ...
     ERROR_BYTES = 5  # ... over so many bytes
+    BANKED = 6  # 1: channel with banks (what follows), 0: fixed latency
+    ATOM_TICKS = 7  # of the data bus
+    BANKS = 8
+    ROW_BYTES = 9
+    ROW_MISS_TICKS = 10
+    TURN_TICKS = 11
+    REFRESH_EVERY_TICKS = 12  # 0: never
+    REFRESH_TICKS = 13
+    WINDOW_BEATS = 14  # of a port, taken and not answered
 
 
 def check(chip: Chip, rules: Iterable[Rule]) -> None:
@@ -47,13 +58,16 @@ def check(chip: Chip, rules: Iterable[Rule]) -> None:
 def rules(chip: Chip) -> tuple[Rule, ...]:
     """What a chip's memory must be."""
     longest = QUEUE_BEATS - STRESS_CYCLES
+    banked = chip.hbm.kind is MemoryKind.HBM
+    least = 2 if banked else 1
     return (
-        (chip.hbm.kind is MemoryKind.FIXED, "hbm.kind", "the RTL has fixed-latency memory"),
+        (chip.hbm.channels == 1 or not banked, "hbm.channels", "one channel"),
         (
-            1 <= chip.hbm.latency_cycles < longest,
+            least <= chip.hbm.latency_cycles < longest,
             "hbm.latency_cycles",
-            f"at least 1, below {longest}",
+            f"at least {least}, below {longest}",
         ),
+        (not banked or window_cycles(chip) < longest, "hbm.latency_cycles", "a shorter latency"),
     )
 
 
@@ -63,7 +77,8 @@ def settings(chip: Chip, stress_seed: int, error_at: int, error_bytes: int) -> l
     Raises: ChipError for a memory that the test bench does not have.
     """
     check(chip, rules(chip))
-    core, rate = chip.core, chip.hbm_bytes_per_cycle
+    core, hbm, rate = chip.core, chip.hbm, chip.hbm_bytes_per_cycle
+    banked = hbm.kind is MemoryKind.HBM and not stress_seed
     values = {
         Setting.LATENCY: chip.hbm.latency_cycles,
         Setting.LOAD_INTERVAL: beat_interval(core.load_bytes_per_cycle, rate),
@@ -71,5 +86,14 @@ def settings(chip: Chip, stress_seed: int, error_at: int, error_bytes: int) -> l
         Setting.STRESS_SEED: stress_seed,
         Setting.ERROR_AT: error_at,
         Setting.ERROR_BYTES: error_bytes,
+        Setting.BANKED: int(banked),
+        Setting.ATOM_TICKS: round(ATOM_BYTES * TICKS / rate),
+        Setting.BANKS: hbm.banks_per_channel,
+        Setting.ROW_BYTES: hbm.row_bytes,
+        Setting.ROW_MISS_TICKS: ticks(chip, hbm.row_miss_ns),
+        Setting.TURN_TICKS: ticks(chip, hbm.turnaround_ns),
+        Setting.REFRESH_EVERY_TICKS: ticks(chip, hbm.refresh_interval_ns if hbm.refresh_ns else 0),
+        Setting.REFRESH_TICKS: ticks(chip, hbm.refresh_ns),
+        Setting.WINDOW_BEATS: window_cycles(chip),
     }
     return [values[setting] for setting in Setting]

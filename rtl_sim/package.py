@@ -13,6 +13,7 @@ from enum import IntEnum
 
 from athena.chip.model import Chip
 from athena.isa import cycles, fields
+from athena.timing import layout
 from rtl_sim import memory, registers
 from rtl_sim.counters import COUNTER_BITS, COUNTERS, Counter, Use
 from rtl_sim.tables import constants, rom_text
@@ -223,6 +224,9 @@ def _sizes(chip: Chip) -> dict[str, int]:
         "MEMORY_SETTINGS": len(memory.Setting),
         "MEMORY_QUEUE": memory.QUEUE_BEATS,
         "STRESS_CYCLES": memory.STRESS_CYCLES,
+        "TICKS": layout.TICKS,
+        "ATOM_BYTES": layout.ATOM_BYTES,
+        "BATCH_BYTES": layout.BATCH_BYTES,
         **registers.SIZES,
     }
 

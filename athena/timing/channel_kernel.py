@@ -21,6 +21,7 @@ from athena.timing.layout import (
     B_ROW,
     B_SIZE,
     BANKS_AT,
+    BATCH_BYTES,
     C_BANKS,
     C_CHANNEL_BITS,
     C_CHANNEL_RATE,
@@ -54,7 +55,6 @@ from athena.timing.layout import (
     M_TABLE,
     NUMBER,
     RATE_SHIFT,
-    WRITE_BATCH_BYTES,
 )
 
 # Odd multiplier that stands for the row numbers of a COPYX, which timing does not know.
@@ -128,10 +128,10 @@ def _bus(m, ch, arrive, size, write):
     m[G_HBM_TICKS] += ticks
     if write:
         m[channel + CH_WRITTEN] += size
-        if m[channel + CH_WRITTEN] >= WRITE_BATCH_BYTES:
+        if m[channel + CH_WRITTEN] >= BATCH_BYTES:
             ticks += 2 * m[C_TURN] * m[channel + CH_READ]
             m[channel + CH_READ] = 0
-            m[channel + CH_WRITTEN] %= WRITE_BATCH_BYTES
+            m[channel + CH_WRITTEN] %= BATCH_BYTES
     else:
         m[channel + CH_READ] = 1
     start = max(arrive, m[channel + CH_FREE])
@@ -200,28 +200,29 @@ def _scattered(m, pieces, piece, size, arrive, write):
         m[edge + E_FINISH] = max(m[edge + E_FINISH], max(end, arrive + m[C_MISS] + rows_ticks))
 
 
+@kernel("i8(i8[::1],i8,i8)")
+def place_of(m, p, pos):
+    """Where in memory byte `pos` of the queue's transfer lies."""
+    row, rows, table = m[p + M_ROW], m[p + M_ROWS], m[p + M_TABLE]
+    number, offset = pos // row, pos % row
+    if table > 0:
+        salt = m[p + NUMBER] * 7919 + m[p + DYNAMIC] * 104729  # other rows in every queue and word
+        return m[p + M_ADDR] + (number + salt) * SPREAD % table * m[p + M_PITCH] + offset
+    block = number // rows * m[p + M_BSTRIDE]
+    return m[p + M_ADDR] + block + number % rows * m[p + M_STRIDE] + offset
+
+
 @kernel("void(i8[::1],i8,i8,i8,i8,b1)")
 def channels(m, p, pos, size, arrive, write):
     """Book the HBM side of bytes [pos, pos + size) of the queue's transfer."""
-    row, rows, table = m[p + M_ROW], m[p + M_ROWS], m[p + M_TABLE]
-    salt = m[p + NUMBER] * 7919 + m[p + DYNAMIC] * 104729  # other rows in every queue and word
+    row = m[p + M_ROW]
     pieces = (pos + size - 1) // row - pos // row + 1
     chunks = 1 + row // m[C_INTERLEAVE]
     if pieces > 1 and pieces * chunks > 2 * m[C_CHANNELS]:
         _scattered(m, pieces, min(row, size), size, arrive, write)
         return
     while size > 0:
-        number, offset = pos // row, pos % row
-        part = min(size, row - offset)
-        if table > 0:
-            at = m[p + M_ADDR] + (number + salt) * SPREAD % table * m[p + M_PITCH] + offset
-        else:
-            at = (
-                m[p + M_ADDR]
-                + number // rows * m[p + M_BSTRIDE]
-                + number % rows * m[p + M_STRIDE]
-                + offset
-            )
-        _piece(m, at, part, arrive, write)
+        part = min(size, row - pos % row)
+        _piece(m, place_of(m, p, pos), part, arrive, write)
         pos += part
         size -= part

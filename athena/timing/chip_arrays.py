@@ -66,15 +66,17 @@ def chip_parameters(chip: Chip, *, trace: bool) -> Array:
         at.C_INTERLEAVE: hbm.interleave_bytes,
         at.C_BANKS: hbm.banks_per_channel,
         at.C_ROW_BYTES: hbm.row_bytes,
-        at.C_MISS: _ticks(chip, hbm.row_miss_ns),
-        at.C_TURN: _ticks(chip, hbm.turnaround_ns),
-        at.C_REFRESH_EVERY: _ticks(chip, hbm.refresh_interval_ns),
-        at.C_REFRESH: _ticks(chip, _blocked_ns(chip)),
+        at.C_MISS: ticks(chip, hbm.row_miss_ns),
+        at.C_OPEN: ticks(chip, hbm.row_miss_ns) - ticks(chip, hbm.row_miss_ns / 2),
+        at.C_TURN: ticks(chip, hbm.turnaround_ns),
+        at.C_REFRESH_EVERY: ticks(chip, hbm.refresh_interval_ns),
+        at.C_REFRESH: ticks(chip, _blocked_ns(chip)),
         at.C_CHANNEL_RATE: _rate(chip.hbm_bytes_per_cycle / channels),
         at.C_L2_RATE: _rate(cluster.l2_banks * cluster.l2_bytes_per_cycle_per_bank),
         at.C_LINK_RATE: _rate(noc.link_bytes_per_cycle),
         at.C_PORT_RATE: _rate(noc.cluster_port_bytes_per_cycle),
         at.C_EDGES: len(_edges(chip)),
+        at.C_GRANULE: min(at.GRANULE_BYTES, channels * hbm.interleave_bytes),
         at.C_RING: at.GRANULES * (core.dma_words_in_flight + 1),
         at.C_ROUTE: 1 + chip.mesh.rows + chip.mesh.cols,
     }
@@ -118,7 +120,18 @@ def _check(chip: Chip) -> None:
         )
 
 
-def _ticks(chip: Chip, ns: float) -> int:
+def window_cycles(chip: Chip) -> int:
+    """Cycles that a queue's outstanding bytes cover at full rate of its port: a round trip of the
+    longest way, and what memory may stall.
+    """
+    hbm, longest = chip.hbm, chip.mesh.rows + chip.mesh.cols
+    stall_ns = hbm.refresh_ns + 2 * hbm.row_miss_ns
+    trip = hbm.latency_cycles + 2 * longest * chip.noc.hop_cycles
+    return trip + math.ceil(stall_ns * 1e-9 * chip.clock_hz)
+
+
+def ticks(chip: Chip, ns: float) -> int:
+    """A time in ticks of the contended servers."""
     return min(1 << 60, round(ns * 1e-9 * chip.clock_hz * at.TICKS))
 
 
@@ -168,7 +181,7 @@ def memory_arrays(chip: Chip, parameters: Array) -> tuple[Array, ...]:
     channels[:, at.CH_EDGE] = numbers * len(edges) // max(count, len(edges))
     channels[:, at.CH_REFRESH] = numbers * (parameters[at.C_REFRESH_EVERY] // count)
     banks = np.zeros((count * chip.hbm.banks_per_channel, at.B_SIZE), np.int64)
-    banks[:, at.B_ROW] = -1
+    banks[:, (at.B_ROW, at.B_READ, at.B_WRITTEN, at.B_INTERVAL)] = -1
     routes = np.zeros((2 * clusters, len(edges), int(parameters[at.C_ROUTE])), np.int64)
     for cluster in range(clusters):
         for e, edge in enumerate(edges):

@@ -24,10 +24,12 @@ SIZE_LIMIT = 1 << 56  # bytes or MACs of one word
 
 TICKS = 256  # contended servers keep time in 1/256 cycle
 RATE_SHIFT = 20  # rates are ticks a byte << RATE_SHIFT
-GRANULE_BYTES = 2048  # a transfer is cut in granules of at least this size ...
-GRANULES = 32  # ... and at most this many
+GRANULE_BYTES = 2048  # a transfer is cut in granules of this size (no more than one turn round the
+# channels), or larger ones ...
+GRANULES = 32  # ... if there would be more than this many
 ATOM_BYTES = 32  # least that a channel transfers
-WRITE_BATCH_BYTES = 2048  # writes collected by a channel (32 entries of 64 bytes) before it turns
+BATCH_BYTES = 2048  # writes collected by a channel (32 entries of 64 bytes) before it turns
+ATOMS_SEEN = BATCH_BYTES // ATOM_BYTES  # of a queue, by the controller of one channel
 FLIGHTS = 16  # most DMA words in flight that a chip may have
 AREGS, SEGS, SCALARS = 16, 16, 16
 INSTANCES_LIMIT = 4096  # repeats of a node whose intervals are kept apart; more are grouped evenly
@@ -47,8 +49,8 @@ def _places(start: int, names: str, sizes: dict[str, int]) -> Iterator[int]:
 _C = """C_CORES C_CLUSTERS C_MESH_COLS C_CLUSTER_CORES C_FIFO C_FETCH_CYCLES C_FETCH_LATENCY C_ROWS
 C_COLS C_RATE C_MAC_LATENCY C_LANES C_STARTUP C_L1 C_L1_BANK C_ACC C_ACC_BANK C_L2 C_LOAD C_STORE
 C_DMA C_INTERVAL C_IN_FLIGHT C_FIXED C_HBM_LATENCY C_L2_LATENCY C_SIGNAL C_HOP C_TRACE C_CHANNELS
-C_CHANNEL_BITS C_INTERLEAVE C_BANKS C_ROW_BYTES C_MISS C_TURN C_REFRESH_EVERY C_REFRESH
-C_CHANNEL_RATE C_L2_RATE C_LINK_RATE C_PORT_RATE C_EDGES C_RING C_ROUTE C_CALLS C_SCALARS
+C_CHANNEL_BITS C_INTERLEAVE C_BANKS C_ROW_BYTES C_MISS C_OPEN C_TURN C_REFRESH_EVERY C_REFRESH
+C_CHANNEL_RATE C_L2_RATE C_LINK_RATE C_PORT_RATE C_EDGES C_GRANULE C_RING C_ROUTE C_CALLS C_SCALARS
 C_LOW C_HIGH"""
 _SIZES = {
     **dict.fromkeys(("C_CHANNELS", "C_INTERLEAVE", "C_BANKS", "C_ROW_BYTES"), 2),  # and its shift
@@ -63,17 +65,17 @@ _SIZES = {
     C_ROWS, C_COLS, C_RATE, C_MAC_LATENCY, C_LANES, C_STARTUP, C_L1, C_L1_BANK, C_ACC, C_ACC_BANK,
     C_L2, C_LOAD, C_STORE, C_DMA, C_INTERVAL, C_IN_FLIGHT, C_FIXED, C_HBM_LATENCY, C_L2_LATENCY,
     C_SIGNAL, C_HOP, C_TRACE, C_CHANNELS, C_CHANNEL_BITS, C_INTERLEAVE, C_BANKS, C_ROW_BYTES,
-    C_MISS, C_TURN, C_REFRESH_EVERY, C_REFRESH, C_CHANNEL_RATE, C_L2_RATE, C_LINK_RATE, C_PORT_RATE,
-    C_EDGES, C_RING, C_ROUTE, C_CALLS, C_SCALARS, C_LOW, C_HIGH, C_END,
+    C_MISS, C_OPEN, C_TURN, C_REFRESH_EVERY, C_REFRESH, C_CHANNEL_RATE, C_L2_RATE, C_LINK_RATE,
+    C_PORT_RATE, C_EDGES, C_GRANULE, C_RING, C_ROUTE, C_CALLS, C_SCALARS, C_LOW, C_HIGH, C_END,
 ) = _places(0, _C, _SIZES)  # fmt: skip
 
 # Global state, and the places of the tables.
 (
     G_HEAP, G_EVENTS, G_LIVE, G_ROWS, G_LAST, G_FAULT, G_FAULT_QUEUE, G_FAULT_ARG, G_HBM_TICKS,
-    CORES_AT, QUEUES_AT, RELEASED_AT, WINDOWS_AT, SEMS_AT, RUNS_AT, ORDER_AT, NODES_AT,
-    INSTANCES_AT, CALLS_AT, SERVERS_AT, CHANNELS_AT, BANKS_AT, EDGES_AT, ROUTES_AT, LINKS_USED_AT,
-    G_END,
-) = range(C_END, C_END + 26)  # fmt: skip
+    CORES_AT, QUEUES_AT, RELEASED_AT, WINDOWS_AT, ATOMS_AT, SEMS_AT, RUNS_AT, ORDER_AT, NODES_AT,
+    INSTANCES_AT, CALLS_AT, SERVERS_AT, CHANNELS_AT, BANKS_AT, EDGES_AT, ROUTES_AT,
+    LINKS_USED_AT, G_END,
+) = range(C_END, C_END + 27)  # fmt: skip
 
 # Action counts.
 COUNTS_AT = G_END
@@ -100,8 +102,9 @@ FIXED_END = D_END  # tables begin here
     ACCOUNTED, REASON, CONTROL_END, FLYING, BEATS, CONTROL, STALL_FETCH, STALL_SEM, STALL_PORT,
     LAST, HELD_L1R, HELD_ACR, HELD_L1W, HELD_ACW, INJ_LEFT, INJ_POS, INJ_SIZE, INJ_AT,
     INJ_FINISH, INJ_BEATS, WIN_HEAD, WIN_COUNT, WIN_BYTES, WIN_LIMIT, M_BYTES, M_ROW, M_ROWS,
-    M_ADDR, M_STRIDE, M_BSTRIDE, M_DIR, M_L2, M_MASK, M_TABLE, M_PITCH, M_LATENCY, AREG,
-) = range(60)  # fmt: skip
+    M_ADDR, M_STRIDE, M_BSTRIDE, M_DIR, M_L2, M_MASK, M_TABLE, M_PITCH, M_LATENCY, ATOMS,
+    ATOM_NUMBER, ATOM_LAST, ATOM_END, INJ_RETURN, AREG,
+) = range(65)  # fmt: skip
 BASE = AREG + AREGS
 LOOPS = BASE + SEGS
 L_START, L_END, L_LEFT, L_WORD, L_SAVED, LOOP_SIZE = 0, 1, 2, 3, 4, 8
@@ -126,8 +129,11 @@ S_VALUE, S_CONSUMER, S_SIZE = range(3)
 ) = range(8)  # fmt: skip
 I_FIRST, I_LAST, I_SIZE = range(3)
 CALL_CYCLES, CALL_BYTES, CALL_RUNS, CALL_SIZE = range(4)
-CH_FREE, CH_REFRESH, CH_OPEN, CH_WRITTEN, CH_READ, CH_EDGE, CH_SIZE = range(7)
-B_ROW, B_FREE, B_SIZE = range(3)
+(
+    CH_FREE, CH_REFRESH, CH_OPEN, CH_WRITTEN, CH_READ, CH_EDGE, CH_WRITES, CH_BEHIND, CH_TURNS,
+    CH_BEGAN, CH_MOVED, CH_SIZE,
+) = range(12)  # fmt: skip
+B_ROW, B_READ, B_WRITTEN, B_INTERVAL, B_FREE, B_SIZE = range(6)  # rows: open, last read, written
 W_FINISH, W_BYTES, W_SIZE = range(3)
 E_BYTES, E_FINISH, E_SIZE = range(3)  # a granule's share of each memory edge
 

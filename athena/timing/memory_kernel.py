@@ -21,8 +21,10 @@ from athena.timing.event_kernel import push
 from athena.timing.jit import kernel
 from athena.timing.layout import (
     C_CHANNEL_RATE,
+    C_CHANNELS,
     C_CLUSTERS,
     C_EDGES,
+    C_GRANULE,
     C_HBM_LATENCY,
     C_HOP,
     C_L2_LATENCY,
@@ -52,13 +54,13 @@ from athena.timing.layout import (
     E_SIZE,
     EDGES_AT,
     G_HBM_TICKS,
-    GRANULE_BYTES,
     GRANULES,
     INJ_AT,
     INJ_BEATS,
     INJ_FINISH,
     INJ_LEFT,
     INJ_POS,
+    INJ_RETURN,
     INJ_SIZE,
     LAST,
     LINKS_USED_AT,
@@ -90,6 +92,7 @@ from athena.timing.layout import (
     WIN_LIMIT,
     WINDOW,
 )
+from athena.timing.rows_kernel import rows
 
 
 @kernel("i8(i8[::1],i8,i8,i8)")
@@ -148,10 +151,10 @@ def _links(m, edge, route, arrive):
     return end + length * m[C_HOP] * TICKS
 
 
-@kernel("i8(i8[::1],i8,i8,i8)")
-def _memory(m, p, size, at):
-    """Book memory, mesh and cluster ports for a granule injected at tick `at`; returns when its
-    bytes are visible.
+@kernel("i8(i8[::1],i8,i8,i8,i8)")
+def _memory(m, p, size, at, port):
+    """Book memory, mesh and cluster ports for a granule injected at tick `at`, which the queue's
+    own port takes `port` ticks for; returns when its bytes are visible.
     """
     write = m[p + M_DIR] == DIR_WRITE
     clusters, cluster, mask = m[C_CLUSTERS], m[p + CLUSTER], m[p + M_MASK]
@@ -161,7 +164,10 @@ def _memory(m, p, size, at):
         share = m[EDGES_AT] + edge * E_SIZE
         m[share + E_BYTES] = 0
         m[share + E_FINISH] = 0
-    channels(m, p, m[p + INJ_POS], size, arrive, write)
+    if m[C_CHANNELS] == 1:
+        rows(m, p, m[p + INJ_POS], size, arrive, port, write)
+    else:
+        channels(m, p, m[p + INJ_POS], size, arrive, write)
     end = arrive
     for edge in range(m[C_EDGES]):
         if m[m[EDGES_AT] + edge * E_SIZE + E_BYTES] > 0:
@@ -211,7 +217,7 @@ def begin_transfer(m, p, time):
     m[p + M_TABLE], m[p + M_PITCH] = m[D_TABLE], m[D_PITCH]
     m[p + M_LATENCY] = m[C_HBM_LATENCY] if m[D_DIR] else m[C_L2_LATENCY]
     m[p + INJ_LEFT], m[p + INJ_POS], m[p + INJ_FINISH] = size, 0, 0
-    m[p + INJ_SIZE] = max(GRANULE_BYTES, -(-size // GRANULES))
+    m[p + INJ_SIZE] = max(m[C_GRANULE], -(-size // GRANULES))
     m[p + INJ_BEATS] = m[D_CYCLES] * TICKS
     m[p + INJ_AT] = max(m[p + INJ_AT], time * TICKS)
     _make_room(m, p, min(size, m[p + INJ_SIZE]))
@@ -230,13 +236,16 @@ def inject(heap, m, p, time):
     port = m[p + INJ_BEATS] * size // m[p + M_BYTES]
     finish = at + port + m[p + M_LATENCY] * TICKS
     if m[p + M_DIR] != DIR_NONE:
-        end = _memory(m, p, size, at)
+        end = _memory(m, p, size, at, port)
         finish = max(finish, end)
     if m[p + M_L2] and m[p + M_MASK] == 0:
         clusters = m[C_CLUSTERS]
         ticks = cost(size * m[p + M_L2], m[C_L2_RATE])
         delay = m[p + M_LATENCY] * TICKS
         finish = max(finish, book(m, 2 * clusters + m[p + CLUSTER], at, ticks) + delay)
+    if m[C_CHANNELS] == 1:  # answers come in order, a beat a cycle
+        finish = max(finish, m[p + INJ_RETURN] + port)
+        m[p + INJ_RETURN] = finish
     m[p + INJ_FINISH] = max(m[p + INJ_FINISH], finish)
     m[p + INJ_LEFT] -= size
     m[p + INJ_POS] += size

@@ -8,7 +8,6 @@ Raises: ProgramError for sections, streams or semaphores that no machine could r
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -36,7 +35,13 @@ from athena.isa.fields import (
 )
 from athena.isa.program import Program, QueueRun, Section
 from athena.timing import layout as at
-from athena.timing.chip_arrays import chip_parameters, core_slots, host_calls, memory_arrays
+from athena.timing.chip_arrays import (
+    chip_parameters,
+    core_slots,
+    host_calls,
+    memory_arrays,
+    window_cycles,
+)
 
 Array = NDArray[np.int64]
 PAGE_BYTES = 4096
@@ -125,6 +130,7 @@ def build(program: Program, chip: Chip, *, trace: bool) -> State:
             at.QUEUES_AT: q,
             at.RELEASED_AT: n * chip.core.fifo_words,
             at.WINDOWS_AT: n * int(fixed[at.C_RING]) * at.W_SIZE,
+            at.ATOMS_AT: n * at.ATOMS_SEEN if fixed[at.C_CHANNELS] == 1 else 0,
             at.SEMS_AT: sems,
             at.RUNS_AT: runs,
             at.ORDER_AT: order,
@@ -172,6 +178,7 @@ def _resolve(state: State, ring: int, chip: Chip) -> None:
     q[:, at.NUMBER] = numbers
     q[:, at.RELEASED] = m[at.RELEASED_AT] + numbers * chip.core.fifo_words
     q[:, at.WINDOW] = m[at.WINDOWS_AT] + numbers * ring * at.W_SIZE
+    q[:, at.ATOMS] = m[at.ATOMS_AT] + numbers * at.ATOMS_SEEN
     q[:, at.SEMS] = m[at.SEMS_AT] + q[:, at.SEMS] * at.S_SIZE
     sems = state.table(at.SEMS_AT, at.RUNS_AT, at.S_SIZE)
     waiting = sems[:, at.S_CONSUMER] >= 0
@@ -186,10 +193,7 @@ def _queues(chip: Chip, table: QueueTable) -> Array:
     q[:, at.UNIT] = table.units
     q[:, at.TRY_AT] = -1
     physical = np.array(chip.active_cores, np.int64)
-    longest = chip.mesh.rows + chip.mesh.cols
-    stall_ns = chip.hbm.refresh_ns + 2 * chip.hbm.row_miss_ns
-    delay = chip.hbm.latency_cycles + 2 * longest * chip.noc.hop_cycles
-    delay += math.ceil(stall_ns * 1e-9 * chip.clock_hz)
+    delay = window_cycles(chip)
     for kind in Queue:
         rows = slice(table.first[kind], table.first[kind] + table.count[kind])
         port = chip.cluster.dma_bytes_per_cycle

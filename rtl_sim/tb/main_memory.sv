@@ -1,5 +1,5 @@
 // Main memory of the test bench: its bytes, and what each port has asked for and not been answered. When beats are taken and
-// answered says `memory_fixed`; a beat's bytes are read or written in the cycle of its answer. `settings_i`: rtl_sim/memory.py.
+// answered says `memory_fixed` or `bank_memory`; a beat's bytes are read or written in the cycle of its answer. `settings_i`: rtl_sim/memory.py.
 module main_memory #(
     parameter int LoadTag = 1,
     parameter int StoreTag = 1,
@@ -14,6 +14,7 @@ module main_memory #(
     input  logic                                          load_valid_i,
     output logic                                          load_ready_o,
     input  logic [AddrBits-1:0]                           load_addr_i,
+    input  logic [athena_pkg::COUNT_BITS-1:0]             load_left_i,
     input  logic [LoadTag-1:0]                            load_tag_i,
     output logic                                          load_valid_o,
     output logic [LoadBus*8-1:0]                          load_data_o,
@@ -22,6 +23,7 @@ module main_memory #(
     input  logic                                          store_valid_i,
     output logic                                          store_ready_o,
     input  logic [AddrBits-1:0]                           store_addr_i,
+    input  logic [athena_pkg::COUNT_BITS-1:0]             store_left_i,
     input  logic [StoreBus*8-1:0]                         store_data_i,
     input  logic [LenBits-1:0]                            store_bytes_i,
     input  logic [StoreTag-1:0]                           store_tag_i,
@@ -45,15 +47,21 @@ module main_memory #(
   logic [StoreBus*8-1:0] store_data;
   logic [LenBits-1:0] store_bytes;
 
+  logic banked;
+  logic [1:0] fixed_ready, fixed_answer, bank_ready, bank_answer;  // STORE, LOAD
+  assign banked = settings_i[athena_pkg::SETTING_BANKED][0];
+  assign {load_ready_o, store_ready_o} = banked ? bank_ready : fixed_ready;
+  assign {load_valid_o, store_valid_o} = banked ? bank_answer : fixed_answer;
+
   memory_fixed u_load (
       .clk_i,
       .rst_i,
       .latency_i(int'(settings_i[athena_pkg::SETTING_LATENCY])),
       .interval_i(int'(settings_i[athena_pkg::SETTING_LOAD_INTERVAL])),
       .seed_i(settings_i[athena_pkg::SETTING_STRESS_SEED]),
-      .valid_i(load_valid_i),
-      .ready_o(load_ready_o),
-      .answer_o(load_valid_o)
+      .valid_i(load_valid_i && !banked),
+      .ready_o(fixed_ready[1]),
+      .answer_o(fixed_answer[1])
   );
 
   memory_fixed u_store (
@@ -62,9 +70,20 @@ module main_memory #(
       .latency_i(int'(settings_i[athena_pkg::SETTING_LATENCY])),
       .interval_i(int'(settings_i[athena_pkg::SETTING_STORE_INTERVAL])),
       .seed_i({settings_i[athena_pkg::SETTING_STRESS_SEED][15:0], settings_i[athena_pkg::SETTING_STRESS_SEED][31:16]}),
-      .valid_i(store_valid_i),
-      .ready_o(store_ready_o),
-      .answer_o(store_valid_o)
+      .valid_i(store_valid_i && !banked),
+      .ready_o(fixed_ready[0]),
+      .answer_o(fixed_answer[0])
+  );
+
+  bank_memory u_banks (
+      .clk_i,
+      .rst_i,
+      .settings_i,
+      .valid_i({load_valid_i && banked, store_valid_i && banked}),
+      .ready_o(bank_ready),
+      .addr_i({load_addr_i, store_addr_i}),
+      .left_i({load_left_i, store_left_i}),
+      .answer_o(bank_answer)
   );
 
   function automatic logic in_error(input logic [AddrBits-1:0] at);

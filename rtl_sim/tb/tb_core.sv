@@ -112,11 +112,12 @@ module tb_core (
       .StoreTag(StoreTag)
   ) u_memory (
       .clk_i,
-      .rst_i,
+      .rst_i(rst_i || launch_i),
       .settings_i(settings_packed),
       .load_valid_i(load_valid),
       .load_ready_o(load_ready),
       .load_addr_i(load_addr),
+      .load_left_i(load_left),
       .load_tag_i(load_tag),
       .load_valid_o(loaded_valid),
       .load_data_o(loaded_data),
@@ -125,6 +126,7 @@ module tb_core (
       .store_valid_i(store_valid),
       .store_ready_o(store_ready),
       .store_addr_i(store_addr),
+      .store_left_i(store_left),
       .store_data_i(store_data),
       .store_bytes_i(store_bytes),
       .store_tag_i(store_tag),
@@ -220,5 +222,5 @@ module tb_core (
   end
 
   logic unused;
-  assign unused = ^{fetched_beat, run_number, got, load_first, load_left, store_first, store_left};
+  assign unused = ^{fetched_beat, run_number, got, load_first, store_first};
 endmodule

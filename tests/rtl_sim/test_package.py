@@ -34,7 +34,7 @@ def test_word_struct_has_the_fields_of_the_dtype_last_first():
 @pytest.mark.parametrize(
     ("overrides", "key"),
     [
-        ({"hbm.kind": "hbm"}, "hbm.kind"),
+        ({"hbm.kind": "hbm", "hbm.channels": 2}, "hbm.channels"),
         ({"core.fifo_words": 48}, "core.fifo_words"),
         ({"core.matrix.mac_latency_cycles": 2}, "mac_latency_cycles"),
         ({"core.matrix.cols": 16}, "core.matrix.cols"),
