@@ -221,29 +221,52 @@ module memory_rules #(
       req_valid_o && !req_ready_i |=> $stable({req_addr_o, bytes, req_tag_o, data}));
 endmodule
 
-// L1 and ACC: no byte is written by two ports in one cycle, none lies outside.
+// L1 and ACC: in a cycle at most one read begins in a bank, and one access writes to it; none lies outside.
 module scratchpad_rules #(
     parameter int Bytes = 1024,
+    parameter int Banks = 2,
+    parameter int Readers = 1,
     parameter int Writers = 1,
     parameter int PortBytes = 16
 ) (
     input logic                                  clk_i,
+    input logic [Readers-1:0]                    read_i,
+    input logic [Readers-1:0][$clog2(Banks)-1:0] read_bank,
     input logic [Writers-1:0][PortBytes-1:0]     write_i,
-    input logic [Writers-1:0][$clog2(Bytes)-1:0] write_addr_i
+    input logic [Writers-1:0][$clog2(Bytes)-1:0] write_addr_i,
+    input logic [Writers-1:0][$clog2(Banks)-1:0] write_bank,
+    input logic [Writers-1:0]                    write_crosses
 );
-  logic [Writers-1:0][31:0] first, stop;
+  logic [Banks-1:0] read, written;
+  logic two_reads, two_writes;
+  always_comb begin
+    read = '0;
+    two_reads = 1'b0;
+    for (int port = 0; port < Readers; port++) begin
+      if (read_i[port]) begin
+        two_reads = two_reads || read[read_bank[port]];
+        read[read_bank[port]] = 1'b1;
+      end
+    end
+    written = '0;
+    two_writes = 1'b0;
+    for (int port = 0; port < Writers; port++) begin
+      if (write_i[port] != '0) begin
+        two_writes = two_writes || written[write_bank[port]] || (write_crosses[port] && written[write_bank[port]+1'b1]);
+        written[write_bank[port]] = 1'b1;
+        if (write_crosses[port]) written[write_bank[port]+1'b1] = 1'b1;
+      end
+    end
+  end
+  one_read_of_a_bank :
+  assert property (@(posedge clk_i) !two_reads);
+  one_write_of_a_bank :
+  assert property (@(posedge clk_i) !two_writes);
   for (genvar w = 0; w < Writers; w++) begin : g_writer
-    assign first[w] = 32'(write_addr_i[w]);
-    assign stop[w] = first[w] + $countones(write_i[w]);
     write_from_its_address :
     assert property (@(posedge clk_i) (write_i[w] & (write_i[w] + 1'b1)) == '0);
     write_inside :
-    assert property (@(posedge clk_i) stop[w] <= 32'(Bytes));
-    for (genvar other = 0; other < w; other++) begin : g_other
-      one_writer :
-      assert property (@(posedge clk_i)
-          write_i[w] != '0 && write_i[other] != '0 |-> first[w] >= stop[other] || first[other] >= stop[w]);
-    end
+    assert property (@(posedge clk_i) write_i[w] != '0 |-> 32'(write_addr_i[w]) + $countones(write_i[w]) <= 32'(Bytes));
   end
 endmodule
 
@@ -290,6 +313,8 @@ bind store_unit memory_rules #(
 );
 bind scratchpad scratchpad_rules #(
     .Bytes(Bytes),
+    .Banks(Banks),
+    .Readers(Readers),
     .Writers(Writers),
     .PortBytes(PortBytes)
 ) u_rules (
