@@ -6,12 +6,14 @@ Out: cells of each module, their gate equivalents, the same of a MAC cell with o
 Raises: ToolError when Yosys is missing; InternalError for a cell without a weight.
 
 Each module is synthesised once, by itself, and counted as often as it is there; INLINE modules are
-part of the one around them. L1, ACC and the prefetch FIFOs are memories: macros, not counted.
+part of the one around them, and those of WHOLE of the one named. L1, ACC and the prefetch FIFOs are
+memories: macros, not counted.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 import tempfile
@@ -36,10 +38,8 @@ FLOP = 5.67
 ENABLE = 2.33  # a multiplexer before the flip-flop
 RESET = 1.33  # an AND before it
 MACROS = ("scratchpad",)
-INLINE = (
-    "f32_add", "f32_mul", "f32_less", "f32_to_half", "f32_to_i32", "half_to_f32", "i32_to_f32",
-    "delay_line", "latency_pipe", "address", "walker", "seta_unit",
-)  # fmt: skip
+INLINE = ("delay_line", "latency_pipe", "address")
+WHOLE = {"mac_cell": ("f32_add", "f32_mul")}  # these are small where operands have 16 bits
 READ = "\nhierarchy -check -top core\n"
 ELABORATE = f"{READ}proc\ncheck -assert\n"
 SYNTHESISE = """
@@ -151,51 +151,42 @@ def _stat(path: Path) -> dict[str, dict[str, int]]:
     }
 
 
-def _synthesise(name: str, others: list[str], folder: Path, number: int) -> dict[str, int]:
-    """Cells of one module, other modules left as instances."""
-    home = folder / str(number)
-    home.mkdir()
-    boxes = "\n".join(f"blackbox {other}" for other in others)
+def _steps(name: str, others: list[str]) -> str:
+    """Script that leaves the cells of one module in a file, other modules left as instances."""
+    whole = WHOLE.get(base_name(name), ())
+    boxes = "\n".join(f"blackbox {other}" for other in others if base_name(other) not in whole)
     memories = "" if base_name(name) == "fetch" else "memory_map"
-    yosys.run(
-        f"read_rtlil ../core.il\n{boxes}\nhierarchy -top {name}\n"
-        f"{SYNTHESISE.format(memories=memories)}tee -q -o stat.json stat -json\n",
-        home,
+    return (
+        f"design -load core\n{boxes}\nhierarchy -top {name}\n"
+        f"{SYNTHESISE.format(memories=memories)}tee -q -o {_file(name)} stat -json\n"
     )
-    cells = _stat(home / "stat.json")[name]
-    return {kind: count for kind, count in cells.items() if not kind.startswith("$mem")}
 
 
-def module_areas(chip: Chip, folder: Path, top: str = "core") -> tuple[ModuleArea, ...]:
-    """Every module below `top`, the largest first."""
-    read = yosys.read_sources(chip, folder)
-    yosys.run(
-        f"{read}{ELABORATE}hierarchy -top {top}\ntee -q -o core.json stat -json\n"
-        "write_rtlil core.il\n",
-        folder,
-    )
-    kept = [
-        name for name in _stat(folder / "core.json") if base_name(name) not in (*INLINE, *MACROS)
-    ]
-    macros = [n for n in _stat(folder / "core.json") if base_name(n) in MACROS]
+def _file(name: str) -> str:
+    return f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+
+
+def module_areas(chip: Chip, folder: Path, tops: tuple[str, ...]) -> tuple[ModuleArea, ...]:
+    """Every module from `tops` down, the largest first."""
+    yosys.run(f"{yosys.read_sources(chip, folder)}{ELABORATE}write_rtlil core.il\n", folder)
+    start = "read_rtlil core.il\ndesign -save core\n"
+    parts = [f"hierarchy -top {top}\ntee -q -o {_file(top)} stat -json\n" for top in tops]
+    yosys.run(start + "design -load core\n".join(parts), folder)
+    inside = sorted({name for top in tops for name in _stat(folder / _file(top))})
+    kept = [name for name in inside if base_name(name) not in (*INLINE, *MACROS)]
+    boxes = [*kept, *(name for name in inside if base_name(name) in MACROS)]
+    scripts = [_steps(name, [n for n in boxes if n != name]) for name in kept]
     with ThreadPoolExecutor(WORKERS) as pool:
-        found = dict(
-            zip(
-                kept,
-                pool.map(
-                    lambda name: _synthesise(
-                        name, [n for n in (*kept, *macros) if n != name], folder, kept.index(name)
-                    ),
-                    kept,
-                ),
-                strict=True,
-            )
-        )
-    return _collect(found, top)
+        shares = [start + "".join(scripts[i::WORKERS]) for i in range(WORKERS)]
+        list(pool.map(lambda pair: yosys.run(pair[1], folder, pair[0]), enumerate(shares)))
+    found = {name: _stat(folder / _file(name))[name] for name in kept}
+    return _collect(found, tops)
 
 
-def _collect(found: Mapping[str, Mapping[str, int]], top: str) -> tuple[ModuleArea, ...]:
-    """Instances counted from the top, modules that differ in parameters taken together."""
+def _collect(
+    found: Mapping[str, Mapping[str, int]], tops: tuple[str, ...]
+) -> tuple[ModuleArea, ...]:
+    """Instances counted from the tops, modules that differ in parameters taken together."""
     instances: dict[str, int] = {}
 
     def visit(name: str, times: int) -> None:
@@ -204,14 +195,15 @@ def _collect(found: Mapping[str, Mapping[str, int]], top: str) -> tuple[ModuleAr
             if kind in found:
                 visit(kind, times * count)
 
-    visit(top, 1)
+    for top in tops:
+        visit(top, 1)
     merged: dict[str, ModuleArea] = {}
     for name, times in instances.items():
         base = base_name(name)
         old = merged.get(base, ModuleArea(name=base, instances=0, cells={}))
         cells = dict(old.cells)
         for kind, count in found[name].items():
-            if kind not in found and base_name(kind) not in MACROS:
+            if kind not in found and base_name(kind) not in MACROS and "$mem" not in kind:
                 cells[kind] = cells.get(kind, 0) + times * count
         merged[base] = ModuleArea(name=base, instances=old.instances + times, cells=cells)
     return tuple(sorted(merged.values(), key=lambda area: -area.gate_equivalents))
@@ -249,10 +241,10 @@ def write_between(path: Path, text: str) -> None:
 
 
 def main() -> None:
-    """`python -m rtl_sim.area [--chip NAME] [--top MODULE] [--json FILE] [--write PAGE]`."""
+    """`python -m rtl_sim.area [--chip NAME] [--top MODULE …] [--json FILE] [--write PAGE]`."""
     parser = argparse.ArgumentParser(description="Gates and flip-flops of the core by module")
     parser.add_argument("--chip", default="athena-edge")
-    parser.add_argument("--top", default="core", help="a module without parameters")
+    parser.add_argument("--top", nargs="+", default=["core"], help="modules without parameters")
     parser.add_argument("--json", type=Path, metavar="FILE", help="cells by kind")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into PAGE")
     given = parser.parse_args()
@@ -260,8 +252,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="athena-area-") as name:
         folder = Path(name)
         cells = tuple(cell_area(*pair) for pair in mac_cells(chip, folder).items())
-        areas = module_areas(chip, folder, given.top)
-    text = f"`{chip.name}`, module `{given.top}`:\n\n{table(areas, cells)}"
+        areas = module_areas(chip, folder, tuple(given.top))
+    tops = ", ".join(f"`{top}`" for top in given.top)
+    text = f"`{chip.name}`, {tops} and what is in it:\n\n{table(areas, cells)}"
     print(text)
     if given.json:
         rows = [

@@ -38,17 +38,19 @@ def read_sources(chip: Chip, folder: Path) -> str:
     return f"read_verilog -sv -defer {' '.join(names)}"
 
 
-def run(script: str, folder: Path) -> str:
-    """Run `script` in `folder`; returns what Yosys printed.
+def run(script: str, folder: Path, number: int = 0) -> str:
+    """Run `script` in `folder`; returns what Yosys printed. Runs in one folder at the same time
+    have different numbers.
 
     Raises: ToolError.
     """
     if missing():
         raise ToolError("Yosys is missing", where="rtl_sim", hint=INSTALL)
-    (folder / "script.ys").write_text(script)
+    name = f"script{number}.ys"
+    (folder / name).write_text(script)
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _RUN, "script.ys"], cwd=folder,
+            [sys.executable, "-c", _RUN, name], cwd=folder,
             capture_output=True, text=True, timeout=LIMIT_S, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as exc:

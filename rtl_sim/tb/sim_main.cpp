@@ -1,9 +1,11 @@
 // Main loop of the batch simulator: `athena_core_sim +dir=FOLDER +count=N` runs jobs 0 … N-1 of the folder one after another.
 // A build with coverage takes `+coverage=FILE`: the counts of all jobs together.
 // A build with waveforms takes `+wave=FILE +wave_first=CYCLE +wave_last=CYCLE`: cycles of job 0 that are written, one nanosecond
-// each.
+// each. Printed is a line a job: its cycles, and the CPU seconds that they took.
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <memory>
 #include <string>
 
@@ -84,7 +86,10 @@ void run_job(Vtb_core& top, Wave& wave, int job) {
     clock(top, wave, cycle);
     top.launch_i = 0;
     top.eval();
+    const std::clock_t start = std::clock();
     while (!top.stop_o) clock(top, wave, ++cycle);
+    const double spent_s = double(std::clock() - start) / CLOCKS_PER_SEC;
+    std::printf("job %d %lld %.6f\n", job, static_cast<long long>(cycle), spent_s);
     clock(top, wave, ++cycle);  // the trace looks at a word's bytes one cycle after its completion
     wave.close();
     top.dump_i = 1;

@@ -53,7 +53,7 @@ def test_instances_multiply_and_parameters_merge():
         "$paramod$1\\cell": {"$_AND_": 5},
         "$paramod$2\\cell": {"$_AND_": 7},
     }
-    areas = {a.name: a for a in area._collect(found, "core")}
+    areas = {a.name: a for a in area._collect(found, ("core",))}
     assert areas["cell"] == ModuleArea(name="cell", instances=7, cells={"$_AND_": 5 + 6 * 7})
     assert (areas["row"].instances, areas["row"].flops, areas["row"].gates) == (2, 2, 0)
     assert areas["core"].cells == {"$_NOT_": 1}
