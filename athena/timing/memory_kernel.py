@@ -92,7 +92,7 @@ from athena.timing.layout import (
     WIN_LIMIT,
     WINDOW,
 )
-from athena.timing.rows_kernel import rows
+from athena.timing.rows_kernel import room_at, rows
 
 
 @kernel("i8(i8[::1],i8,i8,i8)")
@@ -217,7 +217,8 @@ def begin_transfer(m, p, time):
     m[p + M_TABLE], m[p + M_PITCH] = m[D_TABLE], m[D_PITCH]
     m[p + M_LATENCY] = m[C_HBM_LATENCY] if m[D_DIR] else m[C_L2_LATENCY]
     m[p + INJ_LEFT], m[p + INJ_POS], m[p + INJ_FINISH] = size, 0, 0
-    m[p + INJ_SIZE] = max(m[C_GRANULE], -(-size // GRANULES))
+    most = 1 if m[C_CHANNELS] == 1 else -(-size // GRANULES)  # one channel is worth the events
+    m[p + INJ_SIZE] = max(m[C_GRANULE], most)
     m[p + INJ_BEATS] = m[D_CYCLES] * TICKS
     m[p + INJ_AT] = max(m[p + INJ_AT], time * TICKS)
     _make_room(m, p, min(size, m[p + INJ_SIZE]))
@@ -232,6 +233,11 @@ def inject(heap, m, p, time):
     if at > time * TICKS:
         push(heap, m, -(-at // TICKS), PHASE_GRANULE, m[p + NUMBER])
         return -1
+    if m[C_CHANNELS] == 1 and m[p + M_DIR] != DIR_NONE:
+        enter = -(-room_at(m, p) // TICKS) - m[C_HBM_LATENCY] // 2
+        if enter > time:  # the controller's queue is full until then
+            push(heap, m, enter, PHASE_GRANULE, m[p + NUMBER])
+            return -1
     size = min(m[p + INJ_SIZE], m[p + INJ_LEFT])
     port = m[p + INJ_BEATS] * size // m[p + M_BYTES]
     finish = at + port + m[p + M_LATENCY] * TICKS

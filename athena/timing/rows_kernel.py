@@ -100,6 +100,12 @@ def _opened(m, bank, row, enter, idle, write):
     return ready
 
 
+@kernel("i8(i8[::1],i8)")
+def room_at(m, p):
+    """When the controller's queue has room for the next atom."""
+    return m[m[p + ATOMS] + m[p + ATOM_NUMBER] % ATOMS_SEEN]
+
+
 @kernel("i8(i8[::1],i8,i8,i8,i8,b1)")
 def _span(m, p, at, size, arrive, write):
     """Book bytes of one memory row; returns when they are through."""
@@ -110,7 +116,7 @@ def _span(m, p, at, size, arrive, write):
     if count <= 0:
         return m[p + ATOM_END]
     seen, ring = m[p + ATOM_NUMBER], m[p + ATOMS]
-    enter = max(arrive, m[ring + seen % ATOMS_SEEN])
+    enter = max(arrive, room_at(m, p))
     padded = count * ATOM_BYTES
     page = quotient(m, at, C_ROW_BYTES)
     row = quotient(m, page, C_BANKS)

@@ -1,5 +1,5 @@
-"""Memory with banks, rows and refresh: its own times, the core's bytes on it, and how far from it the
-timing engine's cycles are.
+"""Memory with banks, rows and refresh: its own times, the core's bytes on it, and how far from it
+the timing engine's cycles are.
 """
 
 from dataclasses import replace
