@@ -84,7 +84,8 @@ module store_unit #(
 
   assign read_addr_o = src[L1Bits-1:0];
   assign req_valid_o = read_o;
-  assign req_data_o = read_data_i;
+  // Bytes behind the beat are those of other words: they may change while it waits.
+  always_comb for (int i = 0; i < Bus; i++) req_data_o[8*i+:8] = LenBits'(i) < req_bytes_o ? read_data_i[8*i+:8] : '0;
   assign req_tag_o = {last, slot};
 
   assign error_o = rsp_valid_i && rsp_error_i;
