@@ -67,8 +67,8 @@ module scratchpad #(
   end
 
   always_comb begin
-    line = '0;
     for (int b = 0; b < Banks; b++) begin
+      line[b] = '0;
       if (reads[b]) begin
         for (int i = 0; i < PortBytes; i++) begin
           line[b][8*i+:8] = mem[AddrBits'(b*BankBytes)+AddrBits'(read_at[b])+AddrBits'(i)];
