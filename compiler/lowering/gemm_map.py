@@ -143,7 +143,7 @@ class _Cut:
         full = bm * (sn * (shape.operand_bytes + shape.out_bytes) + 64 * 4)
         rows = sn * (shape.row_bytes + 4) + 256
         scratch = shape.temp_tiles * (bm * (sn * 4 + 32) + 64)
-        return 2 * (full + rows) + scratch + 5 * self.chip.l1_bank_bytes
+        return 2 * (full + rows) + scratch + 4 * self.chip.l1_bank_bytes
 
     def a_slots(self, panels: int) -> int:
         """Places for panels of A: one is enough where only one panel ever comes."""
