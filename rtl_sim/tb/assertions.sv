@@ -46,6 +46,7 @@ module queue_rules (
     input logic                                                    head_o,
     input logic                                                    issue_i,
     input logic                                                    seta_busy,
+    input logic                                                    looping,
     input logic [athena_pkg::PC_BITS-1:0]                          pc,
     input logic [$clog2(athena_pkg::LOOP_DEPTH+1)-1:0]             depth,
     input logic [athena_pkg::LOOP_DEPTH-1:0][athena_pkg::PC_BITS-1:0] first,
@@ -60,7 +61,7 @@ module queue_rules (
   issue_has_a_word :
   assert property (@(posedge clk_i) disable iff (rst_i) issue_i |-> head_o && !seta_busy);
   depth_in_stack :
-  assert property (@(posedge clk_i) disable iff (rst_i) live |-> int'(depth) <= Depth);
+  assert property (@(posedge clk_i) disable iff (rst_i) issue_i && looping |-> int'(depth) < Depth);
   pc_in_program :
   assert property (@(posedge clk_i) disable iff (rst_i) live |-> int'(pc) < athena_pkg::PROGRAM_WORDS);
   areg_0_is_0 :
@@ -239,6 +240,9 @@ module scratchpad_rules #(
 );
   logic [Banks-1:0] read, written;
   logic two_reads, two_writes;
+  logic settled;  // a first edge has reset what was anything at power-on
+  initial settled = 1'b0;
+  always @(posedge clk_i) settled <= 1'b1;
   always_comb begin
     read = '0;
     two_reads = 1'b0;
@@ -259,14 +263,14 @@ module scratchpad_rules #(
     end
   end
   one_read_of_a_bank :
-  assert property (@(posedge clk_i) !two_reads);
+  assert property (@(posedge clk_i) settled |-> !two_reads);
   one_write_of_a_bank :
-  assert property (@(posedge clk_i) !two_writes);
+  assert property (@(posedge clk_i) settled |-> !two_writes);
   for (genvar w = 0; w < Writers; w++) begin : g_writer
     write_from_its_address :
-    assert property (@(posedge clk_i) (write_i[w] & (write_i[w] + 1'b1)) == '0);
+    assert property (@(posedge clk_i) settled |-> (write_i[w] & (write_i[w] + 1'b1)) == '0);
     write_inside :
-    assert property (@(posedge clk_i) write_i[w] != '0 |-> 32'(write_addr_i[w]) + $countones(write_i[w]) <= 32'(Bytes));
+    assert property (@(posedge clk_i) settled && write_i[w] != '0 |-> 32'(write_addr_i[w]) + $countones(write_i[w]) <= 32'(Bytes));
   end
 endmodule
 

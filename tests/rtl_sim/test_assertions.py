@@ -89,7 +89,7 @@ def test_a_broken_rule_ends_the_run_and_is_named(rtl_tools, mutated, ci_chip, na
 @pytest.mark.parametrize(
     ("file", "old", "new", "column"),
     [
-        ("f32_add.sv", "(sum[1:0] != '0 || sum[3])", "1'b1", "crc32"),  # ties away from nought
+        ("f32_pkg.sv", "(sum[1:0] != '0 || sum[3])", "1'b1", "crc32"),  # ties away from nought
         ("semaphores.sv", "SIGNAL_CYCLES - 1;", "SIGNAL_CYCLES;", "issue"),  # a cycle later
     ],
 )
