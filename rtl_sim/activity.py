@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from athena.chip.load import load_chip
 from athena.chip.model import Chip
+from athena.functional.convert import bf16_bits, bf16_values
 from rtl_sim.area import Cell, mac_cells
 from rtl_sim.netlist import Netlist, Toggles, evaluate, parse, toggles
 
@@ -52,9 +53,7 @@ class Stream:
 
 
 def _bf16(values: Floats) -> Ints:
-    """Bits of bf16, rounded to nearest even."""
-    bits = values.view(np.uint32).astype(np.int64)
-    return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    return bf16_bits(values).astype(np.int64)
 
 
 def _int8(values: Floats) -> Ints:
@@ -68,7 +67,7 @@ def _chain(a: Ints, w: Ints, *, floats: bool) -> Ints:
     if not floats:
         steps = a.T * w[:, None]
         return np.concatenate([np.zeros((1, m), np.int64), np.cumsum(steps, axis=0)])
-    values = [(bits << 16).astype(np.uint32).view(np.float32) for bits in (a, w)]
+    values = [bf16_values(bits.astype(np.uint16)) for bits in (a, w)]
     sums = [np.zeros(m, np.float32)]
     for row in range(rows):
         sums.append(sums[-1] + values[0][:, row] * values[1][row])

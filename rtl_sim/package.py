@@ -112,11 +112,27 @@ _TYPES = """
     uop_t                 uop;
   } issue_t;
 
+  // log2 of an element's bytes.
+  function automatic logic [1:0] size_shift(input logic [3:0] dt);
+    case (dt)
+      DT_I8, DT_U8:    size_shift = 2'd0;
+      DT_BF16, DT_F16: size_shift = 2'd1;
+      default:         size_shift = 2'd2;
+    endcase
+  endfunction
+
+  // Whether an operand of VEC of this kind is read from memory.
+  function automatic logic in_place(input logic [7:0] kind);
+    in_place = kind == KIND_FULL || kind == KIND_ROW || kind == KIND_COL || kind == KIND_SCALAR;
+  endfunction
+
   // Widths of the above for arrays of them: Yosys neither indexes arrays of structs nor knows
   // $bits of a type.
   localparam int OPERAND_BITS = 64;
   localparam int WORD_BITS = 8 * WORD_BYTES;
-  localparam int UOP_BITS = WORD_BITS + 11 + 3 * COUNT_BITS + 2 * BOUND_BITS + 5 * ADDR_BITS;
+  localparam int PASSES_BITS = 1 + 2 + 4 * 2;
+  localparam int UOP_BITS = WORD_BITS + PASSES_BITS + 3 * COUNT_BITS + 2 * BOUND_BITS +
+      5 * ADDR_BITS;
   localparam int PORTS_BITS = 2 * (L1_BANKS + ACC_REGIONS);
   localparam int RUN_BITS = 32 + (HBM_SEGMENTS + AREGS) * ADDR_BITS;
   localparam int ISSUE_BITS = 2 + SLOT_BITS + PC_BITS + UOP_BITS;

@@ -27,13 +27,14 @@ from athena.api.rtl import (
     check_executable,
     cycle_limit,
     error_percent,
+    memory_kind,
     memory_text,
     stored,
     within_bounds,
 )
 from athena.api.samples import VERIFY_SEED, program_inputs, random_inputs
 from athena.chip import Chip
-from athena.chip.model import Hbm, MemoryKind
+from athena.chip.model import Hbm
 from athena.errors import UsageError, printable
 from athena.isa.program import Program
 from athena.workload.export.rtl_set import Sample
@@ -232,7 +233,7 @@ def _row(case: Case, job: RtlJob, result: RtlResult, models: Models) -> ProgramR
         name=case.name,
         chip=case.chip.name,
         memory=memory_text(chip),
-        memory_kind="fixed" if chip.hbm.kind is MemoryKind.FIXED else "banks",
+        memory_kind=memory_kind(chip),
         words=found.words,
         rtl_cycles=found.cycles_rtl,
         timing_cycles=found.cycles_timing,

@@ -6,7 +6,7 @@ Raises: UsageError for an unknown kind.
 
 from __future__ import annotations
 
-from athena.chip import Chip, load_chip, preset_names
+from athena.chip import Chip, load_chip
 from athena.chip.model import Hbm, MemoryKind
 from athena.errors import UsageError, printable
 
@@ -18,8 +18,7 @@ OTHERS = ((4, 1.0), (100, 1.0), (200, 0.5), (40, 0.25), (12, 0.5), (60, 0.8), (8
 def memories(chip: Chip, kind: str) -> tuple[tuple[Hbm, ...], ...]:
     """`fixed`: the chip's own, and latencies in cycles with shares of its bandwidth taking turns.
 
-    `banks`: a channel with banks, rows and refresh: the chip's own, or that of BANKED. `both` goes
-    without where neither exists.
+    `banks`: a channel with banks, rows and refresh: the chip's own, or that of BANKED.
     """
     if kind not in KINDS:
         raise UsageError(
@@ -40,6 +39,4 @@ def memories(chip: Chip, kind: str) -> tuple[tuple[Hbm, ...], ...]:
         return found
     if chip.hbm.kind is MemoryKind.HBM:
         return (*found, (chip.hbm,))
-    if kind == "both" and BANKED not in preset_names():
-        return found
     return (*found, (load_chip(BANKED).hbm,))

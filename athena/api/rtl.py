@@ -174,11 +174,15 @@ def within_bounds(agreement: Agreement, chip: Chip) -> bool:
     return abs(error_percent(agreement)) <= (LONG_ERROR_PERCENT if long else SHORT_ERROR_PERCENT)
 
 
+def memory_kind(chip: Chip) -> str:
+    """`fixed`, or `banks` with refresh."""
+    return "fixed" if chip.hbm.kind == MemoryKind.FIXED else "banks"
+
+
 def memory_text(chip: Chip) -> str:
     """`fixed, 40 cycles, 16 GB/s`."""
-    kind = "fixed" if chip.hbm.kind == MemoryKind.FIXED else "banks"
     bandwidth = f"{chip.hbm.bandwidth_gbytes_per_s:g} GB/s"
-    return f"{kind}, {chip.hbm.latency_cycles} cycles, {bandwidth}"
+    return f"{memory_kind(chip)}, {chip.hbm.latency_cycles} cycles, {bandwidth}"
 
 
 def stored(program: Program, arrays: Inputs) -> dict[str, Array]:

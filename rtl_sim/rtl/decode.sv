@@ -43,16 +43,8 @@ module decode #(
   logic [Operands-1:0][athena_pkg::L1_BANKS-1:0] l1_banks;
   logic [Operands-1:0][athena_pkg::ACC_REGIONS-1:0] acc_banks;
 
-  function automatic logic [1:0] size_shift(input logic [3:0] dt);
-    case (dt)
-      athena_pkg::DT_I8, athena_pkg::DT_U8:    size_shift = 2'd0;
-      athena_pkg::DT_BF16, athena_pkg::DT_F16: size_shift = 2'd1;
-      default:                                 size_shift = 2'd2;
-    endcase
-  endfunction
-
   function automatic logic [CountBits+1:0] bytes(input logic [CountBits-1:0] elements, input logic [3:0] dt);
-    bytes = (CountBits + 2)'(elements) << size_shift(dt);
+    bytes = (CountBits + 2)'(elements) << athena_pkg::size_shift(dt);
   endfunction
 
   function automatic logic byte_type(input logic [3:0] dt);
@@ -119,11 +111,6 @@ module decode #(
     side_cols = kind == athena_pkg::KIND_FULL || kind == athena_pkg::KIND_ROW ? all : CountBits'(1);
   endfunction
 
-  function automatic logic in_place(input logic [7:0] kind);
-    in_place = kind == athena_pkg::KIND_FULL || kind == athena_pkg::KIND_ROW ||
-        kind == athena_pkg::KIND_COL || kind == athena_pkg::KIND_SCALAR;
-  endfunction
-
   // Which bytes each operand covers.
   always_comb begin
     used = '0;
@@ -133,7 +120,7 @@ module decode #(
     align = '0;
     if (is_copyx) align[1] = '1;
     if (is_matmul || on_vector) begin
-      for (int i = 0; i < 4; i++) align[i] = 2'((3'd1 << size_shift(word_i.dt[i])) - 3'd1);
+      for (int i = 0; i < 4; i++) align[i] = 2'((3'd1 << athena_pkg::size_shift(word_i.dt[i])) - 3'd1);
       align[4] = '1;
     end
     if (is_copyx) begin  // the rows of the table are checked one by one
@@ -170,8 +157,8 @@ module decode #(
       row_bytes[3] = bytes(n[1], athena_pkg::DT_I32);
     end else if (is_vec) begin
       used[0] = work;
-      used[1] = work && in_place(kind_b);
-      used[2] = work && in_place(kind_c);
+      used[1] = work && athena_pkg::in_place(kind_b);
+      used[2] = work && athena_pkg::in_place(kind_c);
       used[3] = work && word_i.dt[3] != athena_pkg::DT_NONE;
       rows[0] = n[0];
       row_bytes[0] = bytes(n[1], word_i.dt[0]);
@@ -363,8 +350,8 @@ module decode #(
     end else if (is_vec) begin
       places_legal = &(~used[3:0] | in_l1[3:0] | in_acc[3:0]) && (!used[4] || in_l1[4]);
       fields_legal = vec_type(word_i.dt[0], word_i.mode[0]) && word_i.dt[3] <= athena_pkg::DT_I32 &&
-          (!in_place(kind_b) || vec_type(word_i.dt[1], word_i.mode[0])) &&
-          (!in_place(kind_c) || vec_type(word_i.dt[2], word_i.mode[0])) &&
+          (!athena_pkg::in_place(kind_b) || vec_type(word_i.dt[1], word_i.mode[0])) &&
+          (!athena_pkg::in_place(kind_c) || vec_type(word_i.dt[2], word_i.mode[0])) &&
           kind_b <= athena_pkg::KIND_IMM && kind_c <= athena_pkg::KIND_IMM && steps_legal;
     end else if (is_perm) begin
       places_legal = (in_l1[0] || in_acc[0]) && in_l1[3] && !(turns && n[1][0]);

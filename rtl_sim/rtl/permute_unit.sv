@@ -27,18 +27,10 @@ module permute_unit #(
   logic [1:0] shift, shift_now;
   logic [31:0] sign;
 
-  function automatic logic [1:0] size_shift(input logic [3:0] dt);
-    case (dt)
-      athena_pkg::DT_I8, athena_pkg::DT_U8:    size_shift = 2'd0;
-      athena_pkg::DT_BF16, athena_pkg::DT_F16: size_shift = 2'd1;
-      default:                                 size_shift = 2'd2;
-    endcase
-  endfunction
-
   logic is_perm;
   assign is_perm = uop_i.word.op == athena_pkg::OP_VPERM;
   assign is_transpose = is_perm && uop_i.word.mode == athena_pkg::PERM_TRANSPOSE;
-  assign shift_now = start_i ? size_shift(uop_i.word.dt[0]) : shift;
+  assign shift_now = start_i ? athena_pkg::size_shift(uop_i.word.dt[0]) : shift;
   assign run = busy && wait_left == '0;
   assign sign = shift == 2'd1 ? 32'h8000 : 32'h8000_0000;
 

@@ -51,11 +51,6 @@ module vector_unit #(
   addr_t [Sides:0] row_addr, addr, stride;  // a b c, and d last
   addr_t side_addr, side_stride;
 
-  function automatic logic in_place(input logic [7:0] kind);
-    in_place = kind == athena_pkg::KIND_FULL || kind == athena_pkg::KIND_ROW ||
-        kind == athena_pkg::KIND_COL || kind == athena_pkg::KIND_SCALAR;
-  endfunction
-
   function automatic logic along_row(input logic [7:0] kind);
     along_row = kind == athena_pkg::KIND_FULL || kind == athena_pkg::KIND_ROW;
   endfunction
@@ -64,21 +59,13 @@ module vector_unit #(
     along_column = kind == athena_pkg::KIND_FULL || kind == athena_pkg::KIND_COL;
   endfunction
 
-  function automatic logic [1:0] size_shift(input logic [3:0] dt);
-    case (dt)
-      athena_pkg::DT_I8, athena_pkg::DT_U8:    size_shift = 2'd0;
-      athena_pkg::DT_BF16, athena_pkg::DT_F16: size_shift = 2'd1;
-      default:                                 size_shift = 2'd2;
-    endcase
-  endfunction
-
   function automatic addr_t step(input logic [3:0] dt);
-    step = addr_t'(Lanes) << size_shift(dt);
+    step = addr_t'(Lanes) << athena_pkg::size_shift(dt);
   endfunction
 
   // Element `at` of what was read.
   function automatic logic [31:0] element(input logic [Width-1:0] data, input int at, input logic [3:0] dt);
-    case (size_shift(dt))
+    case (athena_pkg::size_shift(dt))
       2'd0:    element = {24'b0, data[8*at+:8]};
       2'd1:    element = {16'b0, data[16*at+:16]};
       default: element = data[32*at+:32];
@@ -175,7 +162,7 @@ module vector_unit #(
   assign side_old = side_read_o ? side_data_i : side_before;
   always_ff @(posedge clk_i) if (side_read_o) side_before <= side_data_i;
   for (genvar i = 0; i < Sides; i++) begin : g_read
-    assign read_o[i] = busy && in_place(kinds[i]) && pass == passes.at[i];
+    assign read_o[i] = busy && athena_pkg::in_place(kinds[i]) && pass == passes.at[i];
     assign read_acc_o[i] = in_acc[i];
     assign read_addr_o[i] = addr[i];
     assign data[i] = pass == passes.at[i] ? read_data_i[i] : read_before[i];
@@ -189,8 +176,8 @@ module vector_unit #(
     logic [BoundBits-1:0] at;
     logic keep;
     assign a = element(data[0], lane, types[0]);
-    assign b = in_place(kinds[1]) ? element(data[1], along_row(kinds[1]) ? lane : 0, types[1]) : imm[0];
-    assign c = in_place(kinds[2]) ? element(data[2], along_row(kinds[2]) ? lane : 0, types[2]) : imm[1];
+    assign b = athena_pkg::in_place(kinds[1]) ? element(data[1], along_row(kinds[1]) ? lane : 0, types[1]) : imm[0];
+    assign c = athena_pkg::in_place(kinds[2]) ? element(data[2], along_row(kinds[2]) ? lane : 0, types[2]) : imm[1];
     assign at = BoundBits'(col) + BoundBits'(lane);
     assign keep = !masked || (signed'(at) >= signed'(low) && signed'(at) < signed'(high));
     vec_lane u_lane (
@@ -210,8 +197,8 @@ module vector_unit #(
         .a_i(a),
         .b_i(b),
         .c_i(c),
-        .b_imm_i(!in_place(kinds[1])),
-        .c_imm_i(!in_place(kinds[2])),
+        .b_imm_i(!athena_pkg::in_place(kinds[1])),
+        .c_imm_i(!athena_pkg::in_place(kinds[2])),
         .d_o(results[lane]),
         .side_o(sides[lane])
     );
@@ -257,7 +244,7 @@ module vector_unit #(
   always_comb begin
     packed_results = '0;
     for (int lane = 0; lane < Lanes; lane++) begin
-      case (size_shift(result_type))
+      case (athena_pkg::size_shift(result_type))
         2'd0:    packed_results[8*lane+:8] = results[lane][7:0];
         2'd1:    packed_results[16*lane+:16] = results[lane][15:0];
         default: packed_results[32*lane+:32] = results[lane];
@@ -305,7 +292,8 @@ module vector_unit #(
   assign side_write_o = side_valid;
   assign side_write_data_o = floats && row_result[30:23] == '1 && row_result[22:0] != '0 ? 32'h7FC0_0000 : row_result;
   assign done_o = red == athena_pkg::RED_NONE ? out_valid && out_last : side_valid && side_last;
-  // A result meets a row's side output at their bank's port: it is written in the next cycle, which is free, since a step takes two.
+  // A result meets a row's side output at their bank's port: it is written in the next cycle, which is free, since a step takes
+  // two.
   assign waits = passes.clash && out_valid && side_valid;
   always_ff @(posedge clk_i) begin
     late <= waits && !rst_i;
@@ -313,7 +301,7 @@ module vector_unit #(
   end
   assign {out_live, write_addr_o, write_data_o} = late ? out_late : out_now;
   assign write_acc_o = result_acc;
-  assign out_bytes = (LenBits + 2)'(out_live) << size_shift(result_type);
+  assign out_bytes = (LenBits + 2)'(out_live) << athena_pkg::size_shift(result_type);
   always_comb begin
     for (int i = 0; i < Lanes * 4; i++) begin
       write_o[i] = (out_valid && !waits || late) && result_type != athena_pkg::DT_NONE && (LenBits + 2)'(i) < out_bytes;

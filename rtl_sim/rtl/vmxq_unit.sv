@@ -41,10 +41,6 @@ module vmxq_unit #(
   addr_t a_first, a_row, a, a_stride, d_row, d, d_stride, e_first, e, e_stride;
   logic [31:0] inverse;
 
-  function automatic logic [1:0] size_shift(input logic [3:0] dt);
-    size_shift = dt == athena_pkg::DT_BF16 || dt == athena_pkg::DT_F16 ? 2'd1 : 2'd2;
-  endfunction
-
   logic steps, quantises, row_end, last;
   logic [LenBits-1:0] live;
   assign quantises = state == Quantise && !loads;
@@ -75,7 +71,7 @@ module vmxq_unit #(
     end else begin
       if (steps && !row_end) begin
         cols_left <= cols_left - count_t'(Lanes);
-        a <= a + (addr_t'(Lanes) << size_shift(a_type));
+        a <= a + (addr_t'(Lanes) << athena_pkg::size_shift(a_type));
         if (quantises) d <= d + addr_t'(Lanes);
       end else if (row_end) begin
         cols_left <= cols;
@@ -119,7 +115,7 @@ module vmxq_unit #(
   for (genvar lane = 0; lane < Lanes; lane++) begin : g_lane
     logic [31:0] raw, value, product, whole;
     logic [30:0] so_far, now;
-    assign raw = size_shift(a_type) == 2'd1 ? {16'b0, read_data_i[16*lane+:16]} : read_data_i[32*lane+:32];
+    assign raw = athena_pkg::size_shift(a_type) == 2'd1 ? {16'b0, read_data_i[16*lane+:16]} : read_data_i[32*lane+:32];
     vec_load u_load (
         .float_i(1'b1),
         .type_i(a_type),

@@ -50,12 +50,7 @@ module trace (
                                        input logic [athena_pkg::COUNT_BITS-1:0] n1, input logic [athena_pkg::COUNT_BITS-1:0] n2);
     if (op == athena_pkg::OP_MATMUL) return 4 * longint'(n1);
     if (op == athena_pkg::OP_VEC || op == athena_pkg::OP_VPERM || op == athena_pkg::OP_VGATHER || op == athena_pkg::OP_VMXQ) begin
-      case (dt)
-        athena_pkg::DT_NONE:                     return 0;
-        athena_pkg::DT_I8, athena_pkg::DT_U8:    return longint'(n1);
-        athena_pkg::DT_BF16, athena_pkg::DT_F16: return 2 * longint'(n1);
-        default:                                 return 4 * longint'(n1);
-      endcase
+      return dt == athena_pkg::DT_NONE ? 0 : longint'(n1) << athena_pkg::size_shift(dt);
     end
     return longint'(n2);
   endfunction

@@ -6,7 +6,6 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from athena.functional.convert import from_storage, to_storage
 from athena.isa.fields import Lut
 from athena.isa.fields import Op as Word
 from compiler.graph.chip_ops import (
@@ -22,14 +21,9 @@ from compiler.graph.chip_ops import (
     SoftmaxAttrs,
     Step,
 )
-from compiler.graph.interpret import interpret
 from compiler.graph.types import DType
-from compiler.passes import Precision
-from rtl_sim.correlate import correlate
-from rtl_sim.job import Outcome, RtlJob
-from rtl_sim.run import run_jobs
-from tests.compiler.lowering.lab import Sketch, compare
-from tests.end_to_end.lab import lowered
+from tests.compiler.lowering.lab import Sketch
+from tests.rtl_sim.lab import check_sketch, run_sketches
 
 BF16 = ml_dtypes.bfloat16
 POSITIVE = (Fn.LOG, Fn.RSQRT, Fn.SQRT)
@@ -127,17 +121,9 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def finished(rtl_tools, ci_chip):
-    jobs = []
-    for name, (sketch, _) in CASES.items():
-        precision = Precision.INT8 if name == "int8" else Precision.BF16
-        program = lowered(sketch.graph("y"), ci_chip, precision).program
-        inputs = {
-            t.name: to_storage(sketch.inputs[t.name], t.dtype, t.name)
-            for t in program.tensors
-            if t.role == "input"
-        }
-        jobs.append(RtlJob(program=program, inputs=inputs))
-    return dict(zip(CASES, zip(jobs, run_jobs(jobs, ci_chip), strict=True), strict=True))
+    return run_sketches(
+        {name: sketch for name, (sketch, _) in CASES.items()}, ci_chip, int8=("int8",)
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -145,10 +131,4 @@ def test_compiled_functions(finished, ci_chip, name):
     (job, result), (sketch, lut) = finished[name], CASES[name]
     words = np.concatenate([stream.words for stream in job.program.streams])
     assert lut in words["p"][words["op"] == Word.VEC][:, 0] >> 8 & 0xFF
-    assert result.outcome is Outcome.DONE, result.fault
-    agreement = correlate(RtlJob(program=job.program, inputs=sketch.inputs), ci_chip, result)
-    assert agreement.equal, agreement
-    assert agreement.cycles_rtl == agreement.cycles_timing
-    (y,) = (t for t in job.program.tensors if t.role == "output")
-    got = from_storage(result.outputs["y"], y.dtype, y.source_dtype)
-    compare({"y": got}, interpret(sketch.graph("y"), sketch.inputs), 2e-2)
+    check_sketch(sketch, job, result, ci_chip)
