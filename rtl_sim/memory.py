@@ -12,8 +12,7 @@ from enum import IntEnum
 from athena.chip.model import Chip, MemoryKind
 from athena.errors import ChipError
 from athena.isa.cycles import beat_interval
-from athena.timing.chip_arrays import ticks, window_cycles
-from athena.timing.layout import ATOM_BYTES, TICKS
+from athena.timing.chip_arrays import atom_ticks, refresh_every_ticks, ticks, window_cycles
 
 QUEUE_BEATS = 4096  # beats of a port taken and not answered that the test bench can hold
 STRESS_CYCLES = 64  # stress delays an answer by less than this
@@ -87,12 +86,12 @@ def settings(chip: Chip, stress_seed: int, error_at: int, error_bytes: int) -> l
         Setting.ERROR_AT: error_at,
         Setting.ERROR_BYTES: error_bytes,
         Setting.BANKED: int(banked),
-        Setting.ATOM_TICKS: round(ATOM_BYTES * TICKS / rate),
+        Setting.ATOM_TICKS: atom_ticks(chip),
         Setting.BANKS: hbm.banks_per_channel,
         Setting.ROW_BYTES: hbm.row_bytes,
         Setting.ROW_MISS_TICKS: ticks(chip, hbm.row_miss_ns),
         Setting.TURN_TICKS: ticks(chip, hbm.turnaround_ns),
-        Setting.REFRESH_EVERY_TICKS: ticks(chip, hbm.refresh_interval_ns if hbm.refresh_ns else 0),
+        Setting.REFRESH_EVERY_TICKS: refresh_every_ticks(chip),
         Setting.REFRESH_TICKS: ticks(chip, hbm.refresh_ns),
         Setting.WINDOW_BEATS: window_cycles(chip),
     }

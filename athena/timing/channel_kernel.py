@@ -57,8 +57,7 @@ from athena.timing.layout import (
     RATE_SHIFT,
 )
 
-# Odd multiplier that stands for the row numbers of a COPYX, which timing does not know.
-SPREAD = 0x9E3779B1
+MIX = 0x45D9F3B  # odd multiplier of `mixed`
 
 
 @kernel("i8(i8,i8)")
@@ -200,6 +199,16 @@ def _scattered(m, pieces, piece, size, arrive, write):
         m[edge + E_FINISH] = max(m[edge + E_FINISH], max(end, arrive + m[C_MISS] + rows_ticks))
 
 
+@kernel("i8(i8)")
+def mixed(value):
+    """A number below 2^32 that looks like chance (multiplications and shifts). It stands for the row
+    numbers of a COPYX, which timing does not know.
+    """
+    for _ in range(2):
+        value = ((value >> 16 ^ value) * MIX) & 0xFFFFFFFF
+    return value >> 16 ^ value
+
+
 @kernel("i8(i8[::1],i8,i8)")
 def place_of(m, p, pos):
     """Where in memory byte `pos` of the queue's transfer lies."""
@@ -207,7 +216,7 @@ def place_of(m, p, pos):
     number, offset = pos // row, pos % row
     if table > 0:
         salt = m[p + NUMBER] * 7919 + m[p + DYNAMIC] * 104729  # other rows in every queue and word
-        return m[p + M_ADDR] + (number + salt) * SPREAD % table * m[p + M_PITCH] + offset
+        return m[p + M_ADDR] + mixed(number + salt) % table * m[p + M_PITCH] + offset
     block = number // rows * m[p + M_BSTRIDE]
     return m[p + M_ADDR] + block + number % rows * m[p + M_STRIDE] + offset
 

@@ -67,10 +67,13 @@ def chip_parameters(chip: Chip, *, trace: bool) -> Array:
         at.C_BANKS: hbm.banks_per_channel,
         at.C_ROW_BYTES: hbm.row_bytes,
         at.C_MISS: ticks(chip, hbm.row_miss_ns),
-        at.C_OPEN: ticks(chip, hbm.row_miss_ns) - ticks(chip, hbm.row_miss_ns / 2),
         at.C_TURN: ticks(chip, hbm.turnaround_ns),
-        at.C_REFRESH_EVERY: ticks(chip, hbm.refresh_interval_ns),
+        at.C_REFRESH_EVERY: refresh_every_ticks(chip),
         at.C_REFRESH: ticks(chip, _blocked_ns(chip)),
+        at.C_REFRESH_ONLY: ticks(chip, hbm.refresh_ns),
+        at.C_ATOM_TICKS: atom_ticks(chip),
+        at.C_WINDOW: window_cycles(chip),
+        at.C_CONTROL: int(channels == 1 and not fixed),
         at.C_CHANNEL_RATE: _rate(chip.hbm_bytes_per_cycle / channels),
         at.C_L2_RATE: _rate(cluster.l2_banks * cluster.l2_bytes_per_cycle_per_bank),
         at.C_LINK_RATE: _rate(noc.link_bytes_per_cycle),
@@ -135,6 +138,16 @@ def ticks(chip: Chip, ns: float) -> int:
     return min(1 << 60, round(ns * 1e-9 * chip.clock_hz * at.TICKS))
 
 
+def atom_ticks(chip: Chip) -> int:
+    """Ticks that an atom takes on a channel's data bus."""
+    return round(at.ATOM_BYTES * at.TICKS * chip.hbm.channels / chip.hbm_bytes_per_cycle)
+
+
+def refresh_every_ticks(chip: Chip) -> int:
+    """Ticks between refreshes of a channel, 0 without."""
+    return ticks(chip, chip.hbm.refresh_interval_ns if chip.hbm.refresh_ns else 0)
+
+
 def _rate(bytes_per_cycle: float) -> int:
     """Ticks a byte, as a fixed-point number."""
     return max(1, min(1 << 60, round(at.TICKS / bytes_per_cycle * (1 << at.RATE_SHIFT))))
@@ -181,7 +194,7 @@ def memory_arrays(chip: Chip, parameters: Array) -> tuple[Array, ...]:
     channels[:, at.CH_EDGE] = numbers * len(edges) // max(count, len(edges))
     channels[:, at.CH_REFRESH] = numbers * (parameters[at.C_REFRESH_EVERY] // count)
     banks = np.zeros((count * chip.hbm.banks_per_channel, at.B_SIZE), np.int64)
-    banks[:, (at.B_ROW, at.B_READ, at.B_WRITTEN, at.B_INTERVAL)] = -1
+    banks[:, (at.B_ROW, at.B_CLAIM)] = -1
     routes = np.zeros((2 * clusters, len(edges), int(parameters[at.C_ROUTE])), np.int64)
     for cluster in range(clusters):
         for e, edge in enumerate(edges):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from athena.isa.cycles import SETA_CYCLES
 from athena.isa.fields import OP, P0, P2, SEM_MAX, SIG0
 from athena.timing.codes import CALL, END, FILL, HOST, LOOP, MATRIX, SETA, SYNC, VECTOR
+from athena.timing.controller_kernel import begin_beats, control
 from athena.timing.event_kernel import pop, send, settle, try_at
 from athena.timing.front_kernel import advance, next_run, set_areg
 from athena.timing.jit import kernel
@@ -20,6 +21,7 @@ from athena.timing.layout import (
     BEATS,
     C_CALLS,
     C_CLUSTERS,
+    C_CONTROL,
     C_CORES,
     C_FIXED,
     C_IN_FLIGHT,
@@ -30,6 +32,7 @@ from athena.timing.layout import (
     CALL_SIZE,
     CALLS_AT,
     CONTROL_END,
+    CONTROLLER,
     COUNTS,
     COUNTS_AT,
     D_AT,
@@ -44,7 +47,6 @@ from athena.timing.layout import (
     D_ZERO,
     DEPTH,
     DYNAMIC,
-    F_SIZE,
     FAULT_CALL,
     FAULT_LOOP,
     FAULT_NONE,
@@ -53,8 +55,6 @@ from athena.timing.layout import (
     FAULT_TIME,
     FAULTED,
     FINISHED,
-    FLIGHT,
-    FLIGHTS,
     G_EVENTS,
     G_FAULT,
     G_FAULT_ARG,
@@ -64,7 +64,6 @@ from athena.timing.layout import (
     G_ROWS,
     GROW_HEAP,
     GROW_TRACE,
-    HEAD_SLOT,
     I_FIRST,
     I_LAST,
     INFLIGHT,
@@ -110,14 +109,15 @@ from athena.timing.memory_kernel import begin_transfer, count_fixed, inject
 from athena.timing.operand_kernel import count
 from athena.timing.plan_kernel import plan
 from athena.timing.queue_kernel import (
-    complete_at,
     enter,
     finish,
     give_waits,
+    newest_flight,
     node_of,
     ports_free,
     take_waits,
     target_mask,
+    through,
 )
 
 
@@ -268,12 +268,14 @@ def _attempt(heap, m, w, trace, p, time):
     if m[C_FIXED] or m[D_DIR] + m[D_L2] == 0:
         if m[D_DIR]:
             count_fixed(m, p)
-        complete_at(heap, m, trace, p, at, _closed_form(m, p, time))
+        through(heap, m, trace, p, at, _closed_form(m, p, time))
+    elif m[C_CONTROL] and m[D_DIR]:
+        begin_beats(heap, m, p, at, time)
     else:
         begin_transfer(m, p, time)
         done = inject(heap, m, p, time)
         if done >= 0:
-            complete_at(heap, m, trace, p, at, done)
+            through(heap, m, trace, p, at, done)
     fault = advance(m, w, i, p, 0, time)
     if fault == FAULT_NONE:
         head = max(time + 1, m[p + AVAIL])
@@ -302,8 +304,7 @@ def _granule(heap, m, trace, p, time):
     """The next granule of the queue's transfer."""
     done = inject(heap, m, p, time)
     if done >= 0:
-        slot = (m[p + HEAD_SLOT] + m[p + INFLIGHT] - 1) % FLIGHTS
-        complete_at(heap, m, trace, p, p + FLIGHT + slot * F_SIZE, done)
+        through(heap, m, trace, p, newest_flight(m, p), done)
         if m[p + REASON] == REASON_UNIT:
             try_at(heap, m, p, max(time, m[p + READY]))
 
@@ -313,7 +314,8 @@ def run(stop, heap, m, w, trace):
     """Process events until `stop` events, the end, a fault, or an array that must grow. Returns the
     status.
     """
-    room = 8 * (m[C_CORES] + m[C_CLUSTERS]) + 64
+    units = m[C_CORES] + m[C_CLUSTERS]
+    room = 8 * units + 64 + (4 * units * units if m[C_CONTROL] else 0)
     while m[G_HEAP] > 0:
         if m[G_EVENTS] >= stop:
             return RUNNING
@@ -331,11 +333,14 @@ def run(stop, heap, m, w, trace):
         if time > TIME_LIMIT_CYCLES:
             fault = FAULT_TIME
         elif phase == PHASE_COMPLETE:
-            finish(heap, m, p, time)
+            finish(heap, m, trace, p, time)
         elif phase == PHASE_SIGNAL:
             fault = _signal(heap, m, number, time)
         elif phase == PHASE_GRANULE:
-            _granule(heap, m, trace, p, time)
+            if number == CONTROLLER:
+                control(heap, m, trace, time, len(heap) - room)
+            else:
+                _granule(heap, m, trace, p, time)
         else:
             fault = _attempt(heap, m, w, trace, p, time)
         if fault != FAULT_NONE:

@@ -18,6 +18,7 @@ TIME_SHIFT = 20
 PHASE_SHIFT = 18
 PAYLOAD_MASK = (1 << PHASE_SHIFT) - 1
 PHASE_COMPLETE, PHASE_SIGNAL, PHASE_GRANULE, PHASE_TRY = range(4)
+CONTROLLER = PAYLOAD_MASK  # in place of a queue's number: the controller of one channel
 TIME_LIMIT_CYCLES = 1 << 42
 ADDRESS_LIMIT = 1 << 47
 SIZE_LIMIT = 1 << 56  # bytes or MACs of one word
@@ -29,7 +30,7 @@ GRANULE_BYTES = 2048  # a transfer is cut in granules of this size (no more than
 GRANULES = 32  # ... if there would be more than this many
 ATOM_BYTES = 32  # least that a channel transfers
 BATCH_BYTES = 2048  # writes collected by a channel (32 entries of 64 bytes) before it turns
-ATOMS_SEEN = BATCH_BYTES // ATOM_BYTES  # of a queue, by the controller of one channel
+BATCH_ATOMS = BATCH_BYTES // ATOM_BYTES  # also those of a direction that the controller sees
 FLIGHTS = 16  # most DMA words in flight that a chip may have
 AREGS, SEGS, SCALARS = 16, 16, 16
 INSTANCES_LIMIT = 4096  # repeats of a node whose intervals are kept apart; more are grouped evenly
@@ -49,8 +50,9 @@ def _places(start: int, names: str, sizes: dict[str, int]) -> Iterator[int]:
 _C = """C_CORES C_CLUSTERS C_MESH_COLS C_CLUSTER_CORES C_FIFO C_FETCH_CYCLES C_FETCH_LATENCY C_ROWS
 C_COLS C_RATE C_MAC_LATENCY C_LANES C_STARTUP C_L1 C_L1_BANK C_ACC C_ACC_BANK C_L2 C_LOAD C_STORE
 C_DMA C_INTERVAL C_IN_FLIGHT C_FIXED C_HBM_LATENCY C_L2_LATENCY C_SIGNAL C_HOP C_TRACE C_CHANNELS
-C_CHANNEL_BITS C_INTERLEAVE C_BANKS C_ROW_BYTES C_MISS C_OPEN C_TURN C_REFRESH_EVERY C_REFRESH
-C_CHANNEL_RATE C_L2_RATE C_LINK_RATE C_PORT_RATE C_EDGES C_GRANULE C_RING C_ROUTE C_CALLS C_SCALARS
+C_CHANNEL_BITS C_INTERLEAVE C_BANKS C_ROW_BYTES C_MISS C_TURN C_REFRESH_EVERY C_REFRESH
+C_REFRESH_ONLY C_ATOM_TICKS C_WINDOW C_CONTROL C_CHANNEL_RATE C_L2_RATE C_LINK_RATE
+C_PORT_RATE C_EDGES C_GRANULE C_RING C_ROUTE C_CALLS C_SCALARS
 C_LOW C_HIGH"""
 _SIZES = {
     **dict.fromkeys(("C_CHANNELS", "C_INTERLEAVE", "C_BANKS", "C_ROW_BYTES"), 2),  # and its shift
@@ -65,17 +67,18 @@ _SIZES = {
     C_ROWS, C_COLS, C_RATE, C_MAC_LATENCY, C_LANES, C_STARTUP, C_L1, C_L1_BANK, C_ACC, C_ACC_BANK,
     C_L2, C_LOAD, C_STORE, C_DMA, C_INTERVAL, C_IN_FLIGHT, C_FIXED, C_HBM_LATENCY, C_L2_LATENCY,
     C_SIGNAL, C_HOP, C_TRACE, C_CHANNELS, C_CHANNEL_BITS, C_INTERLEAVE, C_BANKS, C_ROW_BYTES,
-    C_MISS, C_OPEN, C_TURN, C_REFRESH_EVERY, C_REFRESH, C_CHANNEL_RATE, C_L2_RATE, C_LINK_RATE,
+    C_MISS, C_TURN, C_REFRESH_EVERY, C_REFRESH, C_REFRESH_ONLY, C_ATOM_TICKS, C_WINDOW,
+    C_CONTROL, C_CHANNEL_RATE, C_L2_RATE, C_LINK_RATE,
     C_PORT_RATE, C_EDGES, C_GRANULE, C_RING, C_ROUTE, C_CALLS, C_SCALARS, C_LOW, C_HIGH, C_END,
 ) = _places(0, _C, _SIZES)  # fmt: skip
 
 # Global state, and the places of the tables.
 (
     G_HEAP, G_EVENTS, G_LIVE, G_ROWS, G_LAST, G_FAULT, G_FAULT_QUEUE, G_FAULT_ARG, G_HBM_TICKS,
-    CORES_AT, QUEUES_AT, RELEASED_AT, WINDOWS_AT, ATOMS_AT, SEMS_AT, RUNS_AT, ORDER_AT, NODES_AT,
+    CORES_AT, QUEUES_AT, RELEASED_AT, WINDOWS_AT, RINGS_AT, SEMS_AT, RUNS_AT, ORDER_AT, NODES_AT,
     INSTANCES_AT, CALLS_AT, SERVERS_AT, CHANNELS_AT, BANKS_AT, EDGES_AT, ROUTES_AT,
-    LINKS_USED_AT, G_END,
-) = range(C_END, C_END + 27)  # fmt: skip
+    LINKS_USED_AT, CONTROL_AT, G_END,
+) = range(C_END, C_END + 28)  # fmt: skip
 
 # Action counts.
 COUNTS_AT = G_END
@@ -102,17 +105,17 @@ FIXED_END = D_END  # tables begin here
     ACCOUNTED, REASON, CONTROL_END, FLYING, BEATS, CONTROL, STALL_FETCH, STALL_SEM, STALL_PORT,
     LAST, HELD_L1R, HELD_ACR, HELD_L1W, HELD_ACW, INJ_LEFT, INJ_POS, INJ_SIZE, INJ_AT,
     INJ_FINISH, INJ_BEATS, WIN_HEAD, WIN_COUNT, WIN_BYTES, WIN_LIMIT, M_BYTES, M_ROW, M_ROWS,
-    M_ADDR, M_STRIDE, M_BSTRIDE, M_DIR, M_L2, M_MASK, M_TABLE, M_PITCH, M_LATENCY, ATOMS,
-    ATOM_NUMBER, ATOM_LAST, ATOM_END, INJ_RETURN, AREG,
-) = range(65)  # fmt: skip
+    M_ADDR, M_STRIDE, M_BSTRIDE, M_DIR, M_L2, M_MASK, M_TABLE, M_PITCH, M_LATENCY, WRITES,
+    PORT_BYTES, RING, RING_MASK, SENT, SENT_AT, ENTERED, ANSWERED, ANSWERED_AT, NEWEST, AREG,
+) = range(70)  # fmt: skip
 BASE = AREG + AREGS
 LOOPS = BASE + SEGS
 L_START, L_END, L_LEFT, L_WORD, L_SAVED, LOOP_SIZE = 0, 1, 2, 3, 4, 8
 FLIGHT = LOOPS + 3 * LOOP_SIZE
 (
     F_ISSUE, F_L1R, F_ACR, F_L1W, F_ACW, F_SIG0, F_MASK0, F_SIG1, F_MASK1, F_ROW, F_NODE,
-    F_INSTANCE, F_SIZE,
-) = range(13)  # fmt: skip
+    F_INSTANCE, F_BOUND, F_TIME, F_SIZE,
+) = range(15)  # fmt: skip
 Q_SIZE = FLIGHT + FLIGHTS * F_SIZE
 
 # Reasons why a queue's head has not issued.
@@ -130,11 +133,18 @@ S_VALUE, S_CONSUMER, S_SIZE = range(3)
 I_FIRST, I_LAST, I_SIZE = range(3)
 CALL_CYCLES, CALL_BYTES, CALL_RUNS, CALL_SIZE = range(4)
 (
-    CH_FREE, CH_REFRESH, CH_OPEN, CH_WRITTEN, CH_READ, CH_EDGE, CH_WRITES, CH_BEHIND, CH_TURNS,
-    CH_BEGAN, CH_MOVED, CH_SIZE,
-) = range(12)  # fmt: skip
-B_ROW, B_READ, B_WRITTEN, B_INTERVAL, B_FREE, B_SIZE = range(6)  # rows: open, last read, written
+    CH_FREE, CH_REFRESH, CH_OPEN, CH_WRITTEN, CH_READ, CH_EDGE, CH_SIZE,
+) = range(7)  # fmt: skip
+B_ROW, B_FREE, B_CLAIM, B_SIZE = range(4)  # open row, -1: none
 W_FINISH, W_BYTES, W_SIZE = range(3)
+# The controller of one channel; a place for each direction (0: write, 1: read) of the last five.
+(
+    K_NOW, K_BUS_FREE, K_REFRESH_AT, K_DIRECTION, K_SEEN, K_MOVED, K_QUIET, K_PENDING,
+) = range(8)  # fmt: skip
+K_HEAD, K_TAIL, K_WAITING, K_RING, K_RING_MASK, K_SIZE = range(8, 20, 2)
+T_DUE, T_ADDR, T_BYTES, T_MORE, T_WORD, T_FIRST, T_LAST, T_ANSWER, T_SIZE = range(9)  # a beat
+X_NUMBER, X_BANK, X_ROW, X_STATE, X_START, X_SIZE = range(6)  # an atom
+X_PARTIAL, X_WHOLE, X_DONE = range(3)
 E_BYTES, E_FINISH, E_SIZE = range(3)  # a granule's share of each memory edge
 
 # Columns of the words beyond the decoded ones: the node that the word works for (-1: none), and

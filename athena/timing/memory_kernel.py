@@ -21,7 +21,6 @@ from athena.timing.event_kernel import push
 from athena.timing.jit import kernel
 from athena.timing.layout import (
     C_CHANNEL_RATE,
-    C_CHANNELS,
     C_CLUSTERS,
     C_EDGES,
     C_GRANULE,
@@ -33,6 +32,8 @@ from athena.timing.layout import (
     C_PORT_RATE,
     C_RING,
     C_ROUTE,
+    CH_EDGE,
+    CHANNELS_AT,
     CLUSTER,
     COUNTS_AT,
     D_ADDR,
@@ -60,7 +61,6 @@ from athena.timing.layout import (
     INJ_FINISH,
     INJ_LEFT,
     INJ_POS,
-    INJ_RETURN,
     INJ_SIZE,
     LAST,
     LINKS_USED_AT,
@@ -92,7 +92,6 @@ from athena.timing.layout import (
     WIN_LIMIT,
     WINDOW,
 )
-from athena.timing.rows_kernel import room_at, rows
 
 
 @kernel("i8(i8[::1],i8,i8,i8)")
@@ -151,23 +150,13 @@ def _links(m, edge, route, arrive):
     return end + length * m[C_HOP] * TICKS
 
 
-@kernel("i8(i8[::1],i8,i8,i8,i8)")
-def _memory(m, p, size, at, port):
-    """Book memory, mesh and cluster ports for a granule injected at tick `at`, which the queue's
-    own port takes `port` ticks for; returns when its bytes are visible.
+@kernel("i8(i8[::1],i8,i8,i8)")
+def _beyond(m, p, size, arrive):
+    """Book mesh, cluster ports and L2 for bytes of main memory that each edge has its share of;
+    returns when they are through.
     """
-    write = m[p + M_DIR] == DIR_WRITE
     clusters, cluster, mask = m[C_CLUSTERS], m[p + CLUSTER], m[p + M_MASK]
-    request = m[C_HBM_LATENCY] // 2 * TICKS
-    arrive = at + request
-    for edge in range(m[C_EDGES]):
-        share = m[EDGES_AT] + edge * E_SIZE
-        m[share + E_BYTES] = 0
-        m[share + E_FINISH] = 0
-    if m[C_CHANNELS] == 1:
-        rows(m, p, m[p + INJ_POS], size, arrive, port, write)
-    else:
-        channels(m, p, m[p + INJ_POS], size, arrive, write)
+    write = m[p + M_DIR] == DIR_WRITE
     end = arrive
     for edge in range(m[C_EDGES]):
         if m[m[EDGES_AT] + edge * E_SIZE + E_BYTES] > 0:
@@ -184,7 +173,53 @@ def _memory(m, p, size, at, port):
                 end = max(end, book(m, 2 * clusters + receiver, arrive, cost(size, m[C_L2_RATE])))
     else:
         end = max(end, book(m, cluster + clusters if write else cluster, arrive, ticks))
-    return end + m[C_HBM_LATENCY] * TICKS - request
+    return end
+
+
+@kernel("void(i8[::1])")
+def _no_shares(m):
+    """No bytes at any memory edge."""
+    for edge in range(m[C_EDGES]):
+        share = m[EDGES_AT] + edge * E_SIZE
+        m[share + E_BYTES] = 0
+        m[share + E_FINISH] = 0
+
+
+@kernel("i8(i8[::1],i8,i8,i8)")
+def _memory(m, p, size, at):
+    """Book memory, mesh and cluster ports for a granule injected at tick `at`; returns when its
+    bytes are visible.
+    """
+    write = m[p + M_DIR] == DIR_WRITE
+    request = m[C_HBM_LATENCY] // 2 * TICKS
+    arrive = at + request
+    _no_shares(m)
+    channels(m, p, m[p + INJ_POS], size, arrive, write)
+    return _beyond(m, p, size, arrive) + m[C_HBM_LATENCY] * TICKS - request
+
+
+@kernel("i8(i8[::1],i8,i8,i8)")
+def _slices(m, p, size, at):
+    """Book the cluster's L2 for bytes sent at tick `at`; returns when they are through, 0 if they
+    do not pass it.
+    """
+    if m[p + M_L2] == 0 or m[p + M_MASK]:
+        return 0
+    ticks = cost(size * m[p + M_L2], m[C_L2_RATE])
+    server = 2 * m[C_CLUSTERS] + m[p + CLUSTER]
+    return book(m, server, at, ticks) + m[p + M_LATENCY] * TICKS
+
+
+@kernel("i8(i8[::1],i8,i8)")
+def beside_channel(m, p, time):
+    """Book all but the one channel for a transfer begun at `time`; returns the cycle in which its
+    bytes are through there.
+    """
+    size, at, request = m[p + M_BYTES], time * TICKS, m[C_HBM_LATENCY] // 2 * TICKS
+    _no_shares(m)
+    m[m[EDGES_AT] + m[m[CHANNELS_AT] + CH_EDGE] * E_SIZE + E_BYTES] = size
+    end = _beyond(m, p, size, at + request) + m[C_HBM_LATENCY] * TICKS - request
+    return -(-max(end, _slices(m, p, size, at)) // TICKS)
 
 
 @kernel("void(i8[::1],i8,i8)")
@@ -201,12 +236,12 @@ def _make_room(m, p, size):
         m[p + WIN_COUNT] -= 1
 
 
-@kernel("void(i8[::1],i8,i8)")
-def begin_transfer(m, p, time):
-    """Load the demand D_… of a word into its queue's injector, contiguous rows merged."""
+@kernel("void(i8[::1],i8,b1)")
+def take_demand(m, p, merged):
+    """Load the demand D_… of a word into its queue, contiguous rows `merged` or not."""
     size, row, rows = m[D_BYTES], m[D_ROW], m[D_ROWS]
     blocks = size // (row * rows)
-    if m[D_TABLE] == 0:
+    if merged and m[D_TABLE] == 0:
         if rows == 1 or m[D_STRIDE] == row:
             row, rows = row * rows, 1
         if rows == 1 and (blocks == 1 or m[D_BSTRIDE] == row):
@@ -217,8 +252,14 @@ def begin_transfer(m, p, time):
     m[p + M_TABLE], m[p + M_PITCH] = m[D_TABLE], m[D_PITCH]
     m[p + M_LATENCY] = m[C_HBM_LATENCY] if m[D_DIR] else m[C_L2_LATENCY]
     m[p + INJ_LEFT], m[p + INJ_POS], m[p + INJ_FINISH] = size, 0, 0
-    most = 1 if m[C_CHANNELS] == 1 else -(-size // GRANULES)  # one channel is worth the events
-    m[p + INJ_SIZE] = max(m[C_GRANULE], most)
+
+
+@kernel("void(i8[::1],i8,i8)")
+def begin_transfer(m, p, time):
+    """Ready the queue's injector for the planned word."""
+    take_demand(m, p, True)
+    size = m[p + M_BYTES]
+    m[p + INJ_SIZE] = max(m[C_GRANULE], -(-size // GRANULES))
     m[p + INJ_BEATS] = m[D_CYCLES] * TICKS
     m[p + INJ_AT] = max(m[p + INJ_AT], time * TICKS)
     _make_room(m, p, min(size, m[p + INJ_SIZE]))
@@ -233,25 +274,13 @@ def inject(heap, m, p, time):
     if at > time * TICKS:
         push(heap, m, -(-at // TICKS), PHASE_GRANULE, m[p + NUMBER])
         return -1
-    if m[C_CHANNELS] == 1 and m[p + M_DIR] != DIR_NONE:
-        enter = -(-room_at(m, p) // TICKS) - m[C_HBM_LATENCY] // 2
-        if enter > time:  # the controller's queue is full until then
-            push(heap, m, enter, PHASE_GRANULE, m[p + NUMBER])
-            return -1
     size = min(m[p + INJ_SIZE], m[p + INJ_LEFT])
     port = m[p + INJ_BEATS] * size // m[p + M_BYTES]
     finish = at + port + m[p + M_LATENCY] * TICKS
     if m[p + M_DIR] != DIR_NONE:
-        end = _memory(m, p, size, at, port)
+        end = _memory(m, p, size, at)
         finish = max(finish, end)
-    if m[p + M_L2] and m[p + M_MASK] == 0:
-        clusters = m[C_CLUSTERS]
-        ticks = cost(size * m[p + M_L2], m[C_L2_RATE])
-        delay = m[p + M_LATENCY] * TICKS
-        finish = max(finish, book(m, 2 * clusters + m[p + CLUSTER], at, ticks) + delay)
-    if m[C_CHANNELS] == 1:  # answers come in order, a beat a cycle
-        finish = max(finish, m[p + INJ_RETURN] + port)
-        m[p + INJ_RETURN] = finish
+    finish = max(finish, _slices(m, p, size, at))
     m[p + INJ_FINISH] = max(m[p + INJ_FINISH], finish)
     m[p + INJ_LEFT] -= size
     m[p + INJ_POS] += size

@@ -13,6 +13,7 @@ from athena.timing.event_kernel import push, send, settle, try_at
 from athena.timing.jit import kernel
 from athena.timing.layout import (
     AREG,
+    C_CONTROL,
     C_CORES,
     D_ACR,
     D_ACW,
@@ -26,6 +27,7 @@ from athena.timing.layout import (
     F_ROW,
     F_SIG0,
     F_SIZE,
+    F_TIME,
     FLIGHT,
     FLIGHTS,
     G_LAST,
@@ -120,6 +122,7 @@ def enter(m, w, i, p, node, instance, row, time):
     at = p + FLIGHT + (m[p + HEAD_SLOT] + m[p + INFLIGHT]) % FLIGHTS * F_SIZE
     m[p + INFLIGHT] += 1
     m[at + F_ISSUE], m[at + F_ROW], m[at + F_NODE], m[at + F_INSTANCE] = time, row, node, instance
+    m[at + F_TIME] = -1
     for k in range(4):
         m[at + F_L1R + k] = m[D_L1R + k]
         m[p + HELD_L1R + k] |= m[D_L1R + k]
@@ -149,8 +152,25 @@ def complete_at(heap, m, trace, p, at, time):
     m[G_LAST] = max(m[G_LAST], time)
 
 
-@kernel("void(i8[::1],i8[::1],i8,i8)")
-def finish(heap, m, p, time):
+@kernel("void(i8[::1],i8[::1],i8[:,::1],i8,i8,i8)")
+def through(heap, m, trace, p, at, time):
+    """The word at place `at` is through at `time`. Behind the controller of one channel what comes
+    before it may not be known yet: it completes when it is the oldest.
+    """
+    if m[C_CONTROL] and at != p + FLIGHT + m[p + HEAD_SLOT] * F_SIZE:
+        m[at + F_TIME] = time
+    else:
+        complete_at(heap, m, trace, p, at, max(time, m[p + LAST]))
+
+
+@kernel("i8(i8[::1],i8)")
+def newest_flight(m, p):
+    """Place of the word that went into flight last."""
+    return p + FLIGHT + (m[p + HEAD_SLOT] + m[p + INFLIGHT] - 1) % FLIGHTS * F_SIZE
+
+
+@kernel("void(i8[::1],i8[::1],i8[:,::1],i8,i8)")
+def finish(heap, m, trace, p, time):
     """The queue's oldest word completes: ports and unit are free, blocked queues of the core try
     again.
     """
@@ -162,6 +182,9 @@ def finish(heap, m, p, time):
         for j in range(left):
             held |= m[p + FLIGHT + (head + j) % FLIGHTS * F_SIZE + F_L1R + k]
         m[p + HELD_L1R + k] = held
+    oldest = p + FLIGHT + head * F_SIZE
+    if left > 0 and m[oldest + F_TIME] >= 0:
+        complete_at(heap, m, trace, p, oldest, max(m[oldest + F_TIME], time))
     if m[p + REASON] == REASON_UNIT:
         try_at(heap, m, p, time)
     kind, step = m[p + KIND], m[C_CORES] * Q_SIZE

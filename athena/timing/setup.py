@@ -42,6 +42,7 @@ from athena.timing.chip_arrays import (
     memory_arrays,
     window_cycles,
 )
+from athena.timing.rings import controller
 
 Array = NDArray[np.int64]
 PAGE_BYTES = 4096
@@ -123,6 +124,7 @@ def build(program: Program, chip: Chip, *, trace: bool) -> State:
     )
     servers, channels, banks, edges, routes, links = memory_arrays(chip, fixed)
     n = len(q)
+    control, rings = controller(chip, q) if fixed[at.C_CONTROL] else (np.zeros(0, np.int64), 0)
     m = _layout(
         fixed,
         {
@@ -130,7 +132,7 @@ def build(program: Program, chip: Chip, *, trace: bool) -> State:
             at.QUEUES_AT: q,
             at.RELEASED_AT: n * chip.core.fifo_words,
             at.WINDOWS_AT: n * int(fixed[at.C_RING]) * at.W_SIZE,
-            at.ATOMS_AT: n * at.ATOMS_SEEN if fixed[at.C_CHANNELS] == 1 else 0,
+            at.RINGS_AT: rings,
             at.SEMS_AT: sems,
             at.RUNS_AT: runs,
             at.ORDER_AT: order,
@@ -143,6 +145,7 @@ def build(program: Program, chip: Chip, *, trace: bool) -> State:
             at.EDGES_AT: edges,
             at.ROUTES_AT: routes,
             at.LINKS_USED_AT: links,
+            at.CONTROL_AT: control,
         },
     )
     state = State(
@@ -178,7 +181,9 @@ def _resolve(state: State, ring: int, chip: Chip) -> None:
     q[:, at.NUMBER] = numbers
     q[:, at.RELEASED] = m[at.RELEASED_AT] + numbers * chip.core.fifo_words
     q[:, at.WINDOW] = m[at.WINDOWS_AT] + numbers * ring * at.W_SIZE
-    q[:, at.ATOMS] = m[at.ATOMS_AT] + numbers * at.ATOMS_SEEN
+    if m[at.C_CONTROL]:
+        q[:, at.RING] += m[at.RINGS_AT]
+        m[m[at.CONTROL_AT] + at.K_RING :][:2] += m[at.RINGS_AT]
     q[:, at.SEMS] = m[at.SEMS_AT] + q[:, at.SEMS] * at.S_SIZE
     sems = state.table(at.SEMS_AT, at.RUNS_AT, at.S_SIZE)
     waiting = sems[:, at.S_CONSUMER] >= 0

@@ -31,7 +31,8 @@ module bank_memory #(
     longint at;       // address
     int     bytes;
     logic   more;     // the row goes on in this beat's last atom
-    int     atom;     // number of that atom
+    int     first;    // number of the atom in which it begins
+    int     atom;     // of that in which it ends
     int     offset;   // where the beat ends in it
   } beat_t;
 
@@ -41,7 +42,6 @@ module bank_memory #(
     longint row;
     logic   whole;    // nothing more to come for it
     logic   done;
-    longint entered;  // cycle
     longint start;    // of its transfer
   } atom_t;
 
@@ -83,6 +83,7 @@ module bank_memory #(
     int b, newest;
     b = beat_next[p] % Depth;
     first = beats[p][b].at / AtomBytes;
+    beats[p][b].first = atom_tail[p];
     last = (beats[p][b].at + longint'(beats[p][b].bytes) - 1) / AtomBytes;
     for (longint n = first; n <= last; n++) begin
       newest = (atom_tail[p] + Atoms - 1) % Atoms;
@@ -95,8 +96,7 @@ module bank_memory #(
         atoms[p][newest].bank = int'((page + page / banks) % banks);
         atoms[p][newest].whole = 1'b0;
         atoms[p][newest].done = 1'b0;
-        atoms[p][newest].entered = now;
-      end
+      end else if (n == first) beats[p][b].first = atom_tail[p] - 1;
       if (!atoms[p][newest].whole && (p == Read || n != last || !beats[p][b].more)) begin
         atoms[p][newest].whole = 1'b1;
         waiting[p] = waiting[p] + 1;
@@ -188,17 +188,25 @@ module bank_memory #(
     end
   endtask
 
-  // Cycle in which a port's oldest beat is answered; only if it has been transferred.
+  // Whether both atoms of a port's oldest beat have been transferred, and in which cycle it is answered then.
+  function automatic logic through(input int p);
+    int b;
+    b = beat_head[p] % Depth;
+    return atoms[p][beats[p][b].first%Atoms].done && atoms[p][beats[p][b].atom%Atoms].done;
+  endfunction
+
   function automatic longint answer_cycle(input int p);
     longint ended;
     int b;
     b = beat_head[p] % Depth;
     ended = atoms[p][beats[p][b].atom%Atoms].start + atom_ticks * longint'(beats[p][b].offset) / AtomBytes;
+    if (beats[p][b].first != beats[p][b].atom)
+      ended = later(ended, atoms[p][beats[p][b].first%Atoms].start + atom_ticks);
     return later((ended + Tick - 1) / Tick, beats[p][b].due) + longint'(answer);
   endfunction
 
   function automatic logic answers(input int p);
-    return beat_head[p] != beat_next[p] && atoms[p][beats[p][beat_head[p]%Depth].atom%Atoms].done && answer_cycle(p) <= now;
+    return beat_head[p] != beat_next[p] && through(p) && answer_cycle(p) <= now;
   endfunction
 
   task automatic accept(input int p, input int bus);
