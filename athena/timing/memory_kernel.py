@@ -8,7 +8,8 @@ booked. A granule books all servers of its path when it is injected, each from i
 there, and is finished when the slowest is: queueing at one server does not block the others, as
 with buffers in between. A channel's bus is booked in order of injection and never idles while work
 waits (the controller reorders around bank conflicts); a bank is busy from activation to the end of
-the transfer, so that conflicts delay the granules concerned.
+the transfer, so that conflicts delay the granules concerned. A memory of one channel is booked by
+`controller_kernel` instead.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls

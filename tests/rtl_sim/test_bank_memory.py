@@ -1,30 +1,33 @@
-"""Memory with banks, rows and refresh: its own times, the core's bytes on it, and how far from it
-the timing engine's cycles are.
+"""Memory with banks, rows and refresh: its own times, the core's bytes on it, and the cycles of the
+timing engine beside its own.
 """
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from athena.chip.load import load_chip
 from athena.isa.builder import StreamBuilder, Wait, hbm, l1, self_sem
-from athena.isa.fields import CORE_QUEUES, SEGMENTS, Queue, Seg
+from athena.isa.fields import CORE_QUEUES, OP, SEGMENTS, Op, Queue, Seg, decode
 from athena.isa.program import Program, QueueRun, Section
 from athena.timing import simulate
-from rtl_sim.correlate import compare_bytes
+from rtl_sim.correlate import compare_bytes, compare_cycles
 from rtl_sim.generate import random_job
 from rtl_sim.job import Outcome, RtlJob
 from rtl_sim.memory_programs import memory_jobs
 from rtl_sim.run import run_jobs
 
-RANDOM = 20
-# Percent of the RTL's cycles. The bus's turns are booked one by one, their order is not: programs
-# that send many short rows both ways at once are the farthest off. Row numbers of a gather are not
-# known; timing spreads them more evenly over the banks than chance does.
-LIMITS = {"rows both ways": 8.0, "gather of 32 B": 6.0}
-LIMIT, MEAN_LIMIT, RANDOM_LIMIT, RANDOM_MEAN = 5.0, 1.5, 7.0, 2.0
-CLOSE = ("stream", "rows of", "store", "chain", "pass on 2 KiB")  # begin of a name: within 1.2 %
+RANDOM = 40
+GATHER_LIMIT = 3.0  # percent of the RTL's cycles; timing does not know the rows that COPYX takes
+# Memories unlike the preset's: an atom in half a cycle and in 31, odd latencies and numbers of
+# banks, small rows, turns longer than a row miss, refreshes that nearly touch.
+MEMORIES = (
+    {"bandwidth_gbytes_per_s": 64.0, "latency_cycles": 2},
+    {"bandwidth_gbytes_per_s": 1.0, "latency_cycles": 7},
+    {"banks_per_channel": 5, "row_bytes": 512, "row_miss_ns": 61.0},
+    {"turnaround_ns": 50.0, "latency_cycles": 200, "banks_per_channel": 2},
+    {"refresh_interval_ns": 600.0, "row_bytes": 256, "bandwidth_gbytes_per_s": 9.7},
+)
 
 
 def _loads_in_turn(places):
@@ -64,16 +67,20 @@ def results(rtl_tools, chip):
     same_bank = 31 * chip.hbm.row_bytes  # page 31 is in row 1, bank (31 + 1) % 16 = 0
     jobs["turns"] = replace(_loads_in_turn((0, 64, same_bank, 4096)), hbm=calm)
     jobs |= {f"random {seed}": random_job(seed, chip) for seed in range(RANDOM)}
+    for number, changes in enumerate(MEMORIES):
+        other = chip.hbm.model_copy(update=changes)
+        jobs |= {
+            f"memory {number}: {name}": replace(jobs[name], hbm=other)
+            for name in ("rows both ways", "pass on a quarter", "rows of 16 B", "random 2")
+        }
     done = run_jobs(list(jobs.values()), chip)
     return {name: (jobs[name], result) for name, result in zip(jobs, done, strict=True)}
 
 
-def _errors(results, chip, names):
-    return {
-        name: 100 * (simulate(job.program, job.chip(chip)).cycles / result.cycles - 1)
-        for name, (job, result) in results.items()
-        if name in names
-    }
+def _gathers(job):
+    """Whether a word takes rows of main memory by number."""
+    words = [decode(stream.words) for stream in job.program.streams]
+    return any(bool((columns[:, OP] == Op.COPYX).any()) for columns in words)
 
 
 def test_every_job_ends_with_the_functional_machines_bytes(results, chip):
@@ -100,16 +107,20 @@ def test_refresh_takes_its_share(results, chip):
     assert calm.cycles == pytest.approx(32 * 4096 / chip.hbm_bytes_per_cycle, rel=0.02)
 
 
-def test_timing_is_near(results, chip):
-    errors = _errors(results, chip, memory_jobs(chip))
-    far = {n: e for n, e in errors.items() if abs(e) > LIMITS.get(n, LIMIT)}
-    assert not far
-    assert np.mean(np.abs(list(errors.values()))) <= MEAN_LIMIT
-    close = {n: e for n, e in errors.items() if n.startswith(CLOSE)}
-    assert len(close) > 10 and max(map(abs, close.values())) <= 1.2
+def test_cycles_are_those_of_the_timing_engine(results, chip):
+    """Issue and completion of every word, unless rows are taken by number."""
+    jobs = {name: pair for name, pair in results.items() if not _gathers(pair[0])}
+    assert len(jobs) > 55
+    assert {len([n for n in jobs if n.startswith(f"memory {m}")]) for m in range(5)} == {4}
+    for name, (job, result) in jobs.items():
+        assert compare_cycles(job, chip, result) == ("", result.cycles), name
 
 
-def test_timing_of_random_programs_is_near(results, chip):
-    errors = _errors(results, chip, [f"random {seed}" for seed in range(RANDOM)])
-    assert max(map(abs, errors.values())) <= RANDOM_LIMIT
-    assert np.mean(np.abs(list(errors.values()))) <= RANDOM_MEAN
+def test_gathers_are_near(results, chip):
+    errors = {
+        name: 100 * (simulate(job.program, job.chip(chip)).cycles / result.cycles - 1)
+        for name, (job, result) in results.items()
+        if _gathers(job)
+    }
+    assert len(errors) > 8
+    assert max(map(abs, errors.values())) <= GATHER_LIMIT
