@@ -201,8 +201,8 @@ def _scattered(m, pieces, piece, size, arrive, write):
 
 @kernel("i8(i8)")
 def mixed(value):
-    """A number below 2^32 that looks like chance (multiplications and shifts). It stands for the row
-    numbers of a COPYX, which timing does not know.
+    """A number below 2^32 that looks like chance, for the row numbers of a COPYX, which timing does
+    not know.
     """
     for _ in range(2):
         value = ((value >> 16 ^ value) * MIX) & 0xFFFFFFFF

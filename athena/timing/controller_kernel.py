@@ -1,28 +1,21 @@
-"""A memory of one channel: its controller, cycle by cycle while it has work.
+"""The controller of a memory of one channel, cycle by cycle while it has work.
 
-In:  transfers of DMA queues (columns M_… and INJ_…), begun by `begin_beats`. Out: when each beat is
-     answered, and with the last of a word's when that word is through (F_TIME).
+In:  beats that ports have sent (T_…). Out: atoms (X_…) and when each is transferred.
 
-A queue's port sends a beat a cycle as long as its window has room; half of the memory's latency
-later the beat is in the queue of its direction, as atoms; beats that meet in an atom share it. The
-oldest atom whose row is open is transferred next, while other banks close and open rows for atoms
-behind it. The bus turns round when the other direction waits and this one has moved a batch since,
-or has had nothing to move for as long as a turn takes. A refresh waits until nothing moves.
-
-A beat sent in one cycle cannot come back within the latency, so `control` looks that far ahead, and
-one event does for as many cycles.
+Half of the memory's latency after a beat was sent it is in the queue of its direction, as atoms;
+beats that meet in an atom share it. The oldest atom whose row is open is transferred next, while
+other banks close and open rows for atoms behind it. The bus turns round when the other direction
+waits and this one has moved a batch since, or has had nothing to move for as long as a turn takes.
+A refresh waits until nothing moves.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
 
 from __future__ import annotations
 
-from athena.timing.channel_kernel import place_of, quotient, remainder
-from athena.timing.event_kernel import push, try_at
+from athena.timing.channel_kernel import quotient, remainder
 from athena.timing.jit import kernel
 from athena.timing.layout import (
-    ANSWERED,
-    ANSWERED_AT,
     ATOM_BYTES,
     B_CLAIM,
     B_FREE,
@@ -32,28 +25,19 @@ from athena.timing.layout import (
     BATCH_ATOMS,
     C_ATOM_TICKS,
     C_BANKS,
-    C_HBM_LATENCY,
     C_MISS,
     C_REFRESH_EVERY,
     C_REFRESH_ONLY,
     C_ROW_BYTES,
     C_TURN,
-    C_WINDOW,
     CONTROL_AT,
-    CONTROLLER,
-    DIR_NONE,
     ENTERED,
-    F_BOUND,
     G_HBM_TICKS,
-    G_HEAP,
-    INJ_LEFT,
-    INJ_POS,
     K_BUS_FREE,
     K_DIRECTION,
     K_HEAD,
     K_MOVED,
     K_NOW,
-    K_PENDING,
     K_QUIET,
     K_REFRESH_AT,
     K_RING,
@@ -61,31 +45,20 @@ from athena.timing.layout import (
     K_SEEN,
     K_TAIL,
     K_WAITING,
-    M_DIR,
-    M_ROW,
-    M_TABLE,
     NEWEST,
-    PHASE_GRANULE,
-    PORT_BYTES,
     Q_SIZE,
     QUEUES_AT,
-    READY,
-    REASON,
-    REASON_UNIT,
     RELEASED_AT,
     RING,
     RING_MASK,
     SENT,
-    SENT_AT,
     T_ADDR,
-    T_ANSWER,
     T_BYTES,
     T_DUE,
     T_FIRST,
     T_LAST,
     T_MORE,
     T_SIZE,
-    T_WORD,
     TICKS,
     WRITES,
     X_BANK,
@@ -98,41 +71,10 @@ from athena.timing.layout import (
     X_STATE,
     X_WHOLE,
 )
-from athena.timing.memory_kernel import beside_channel, take_demand
-from athena.timing.queue_kernel import newest_flight, through
-
-
-@kernel("void(i8[::1],i8,i8)")
-def _send(m, p, word):
-    """Send the transfer's beats as far as it is known that the window has room. The last one names
-    the word in flight, which lies at `word`.
-    """
-    ring, mask, window = m[p + RING], m[p + RING_MASK], m[C_WINDOW]
-    row, bus, indexed = m[p + M_ROW], m[p + PORT_BYTES], m[p + M_TABLE] > 0
-    while m[p + INJ_LEFT] > 0:
-        number, pos = m[p + SENT], m[p + INJ_POS]
-        freed = number - window
-        if freed >= m[p + ANSWERED]:
-            return
-        rest = row - pos % row
-        cycle = m[p + SENT_AT] + 1
-        if indexed and rest == row:
-            cycle += 1  # reads the row's number
-        if freed >= 0:
-            cycle = max(cycle, m[ring + (freed & mask) * T_SIZE + T_ANSWER])
-        size, at = min(rest, bus), place_of(m, p, pos)
-        beat = ring + (number & mask) * T_SIZE
-        m[beat + T_DUE] = cycle + m[C_HBM_LATENCY] // 2
-        m[beat + T_ADDR], m[beat + T_BYTES] = at, size
-        m[beat + T_MORE] = m[p + WRITES] and rest > bus and (at + bus) % ATOM_BYTES != 0
-        m[p + SENT], m[p + SENT_AT] = number + 1, cycle
-        m[p + INJ_POS] += size
-        m[p + INJ_LEFT] -= size
-        m[beat + T_WORD] = word if m[p + INJ_LEFT] == 0 else 0
 
 
 @kernel("i8(i8[::1],i8,i8)")
-def _atom(m, way, number):
+def atom_at(m, way, number):
     """Place of an atom of a direction."""
     k = m[CONTROL_AT]
     return m[k + K_RING + way] + (number & m[k + K_RING_MASK + way]) * X_SIZE
@@ -145,7 +87,7 @@ def _joins(m, way, newest, number, now):
     """
     if newest < 0:
         return False
-    atom = _atom(m, way, newest)
+    atom = atom_at(m, way, newest)
     if m[atom + X_NUMBER] != number:
         return False
     if m[atom + X_STATE] != X_DONE:
@@ -165,13 +107,13 @@ def _enter(m, p, now):
         if not _joins(m, way, newest, number, now):
             newest = m[k + K_TAIL + way]
             m[k + K_TAIL + way] = newest + 1
-            atom = _atom(m, way, newest)
+            atom = atom_at(m, way, newest)
             page = quotient(m, number * ATOM_BYTES, C_ROW_BYTES)
             row = quotient(m, page, C_BANKS)
             m[atom + X_NUMBER], m[atom + X_ROW] = number, row
             m[atom + X_BANK] = m[BANKS_AT] + remainder(m, page + row, C_BANKS) * B_SIZE
             m[atom + X_STATE] = X_PARTIAL
-        atom = _atom(m, way, newest)
+        atom = atom_at(m, way, newest)
         if number == first:
             m[beat + T_FIRST] = newest
         if m[atom + X_STATE] == X_PARTIAL and (number != last or not m[beat + T_MORE]):
@@ -219,7 +161,7 @@ def _ready(m, way, limit):
     k = m[CONTROL_AT]
     first = m[k + K_HEAD + way]
     for number in range(first, min(m[k + K_TAIL + way], first + BATCH_ATOMS)):
-        atom = _atom(m, way, number)
+        atom = atom_at(m, way, number)
         if m[atom + X_STATE] == X_WHOLE:
             bank = m[atom + X_BANK]
             if m[bank + B_ROW] == m[atom + X_ROW] and m[bank + B_FREE] < limit:
@@ -245,7 +187,7 @@ def _transfer(m, now):
         m[k + K_MOVED] += 1
         m[k + K_QUIET] = 0
         head, tail = m[k + K_HEAD + way], m[k + K_TAIL + way]
-        while head != tail and m[_atom(m, way, head) + X_STATE] == X_DONE:
+        while head != tail and m[atom_at(m, way, head) + X_STATE] == X_DONE:
             head += 1
         m[k + K_HEAD + way] = head
 
@@ -261,7 +203,7 @@ def _open_row(m, now):
         way = m[k + K_DIRECTION] ^ turn
         first = m[k + K_HEAD + way]
         for number in range(first, min(m[k + K_TAIL + way], first + BATCH_ATOMS)):
-            atom = _atom(m, way, number)
+            atom = atom_at(m, way, number)
             bank = m[atom + X_BANK]
             if m[atom + X_STATE] == X_DONE or m[bank + B_CLAIM] == now:
                 continue
@@ -276,32 +218,6 @@ def _open_row(m, now):
                     return
 
 
-@kernel("i8(i8[::1],i8)")
-def _answer(m, p):
-    """Answer the port's oldest beats that are through, up to the last of a word. Returns the place
-    of that word, 0 if none has ended.
-    """
-    ring, mask, way = m[p + RING], m[p + RING_MASK], 1 - m[p + WRITES]
-    back = m[C_HBM_LATENCY] - m[C_HBM_LATENCY] // 2
-    while m[p + ANSWERED] < m[p + ENTERED]:
-        beat = ring + (m[p + ANSWERED] & mask) * T_SIZE
-        end = 0
-        for number in range(m[beat + T_FIRST], m[beat + T_LAST] + 1):
-            atom = _atom(m, way, number)
-            if m[atom + X_STATE] != X_DONE:
-                return 0
-            size = ATOM_BYTES
-            if number == m[beat + T_LAST]:
-                size = (m[beat + T_ADDR] + m[beat + T_BYTES] - 1) % ATOM_BYTES + 1
-            end = max(end, m[atom + X_START] + m[C_ATOM_TICKS] * size // ATOM_BYTES)
-        at = max(-(-end // TICKS), m[beat + T_DUE]) + back
-        m[beat + T_ANSWER] = m[p + ANSWERED_AT] = max(at, m[p + ANSWERED_AT] + 1)
-        m[p + ANSWERED] += 1
-        if m[beat + T_WORD]:
-            return m[beat + T_WORD]
-    return 0
-
-
 @kernel("i8(i8[::1])")
 def _next_due(m):
     """Cycle in which the next beat reaches the controller; -1 if none is on its way."""
@@ -314,7 +230,7 @@ def _next_due(m):
 
 
 @kernel("i8(i8[::1],i8)")
-def _next_cycle(m, until):
+def next_cycle(m, until):
     """Next cycle in which the controller has something to do, at most `until` + 1; -1 if there is
     nothing. What lies before it is over then: refreshes without work.
     """
@@ -338,7 +254,7 @@ def _next_cycle(m, until):
 
 
 @kernel("void(i8[::1])")
-def _step(m):
+def step(m):
     """The controller's next cycle."""
     k = m[CONTROL_AT]
     now = m[k + K_NOW]
@@ -355,59 +271,3 @@ def _step(m):
         _transfer(m, now)
         _open_row(m, now)
     m[k + K_NOW] = now + 1
-
-
-@kernel("void(i8[::1],i8[::1],i8[:,::1],i8,i8)")
-def _come_back(heap, m, trace, p, time):
-    """Answers of one port: words that are through, and room for what waits to be sent."""
-    word = _answer(m, p)
-    while word:
-        through(heap, m, trace, p, word, max(m[p + ANSWERED_AT], m[word + F_BOUND]))
-        word = _answer(m, p)
-    if m[p + INJ_LEFT] == 0 or m[p + M_DIR] == DIR_NONE:
-        return
-    _send(m, p, newest_flight(m, p))
-    if m[p + INJ_LEFT] == 0:
-        m[p + READY] = m[p + SENT_AT]
-        if m[p + REASON] == REASON_UNIT:
-            try_at(heap, m, p, max(time, m[p + READY]))
-
-
-@kernel("void(i8[::1],i8[::1],i8[:,::1],i8,i8)")
-def control(heap, m, trace, time, most):
-    """Run the controller for as long as what it may still be sent cannot matter, and while the heap
-    has room for `most` events.
-    """
-    k = m[CONTROL_AT]
-    until, again = time + m[C_HBM_LATENCY] // 2, time + m[C_HBM_LATENCY]
-    m[k + K_PENDING] = 0
-    while True:
-        now = _next_cycle(m, until)
-        if now < 0:
-            return
-        if now > until:
-            break
-        if m[G_HEAP] > most:
-            again = time
-            break
-        _step(m)
-        for p in range(m[QUEUES_AT], m[RELEASED_AT], Q_SIZE):
-            if m[p + ANSWERED] < m[p + ENTERED]:
-                _come_back(heap, m, trace, p, time)
-    m[k + K_PENDING] = 1
-    push(heap, m, again, PHASE_GRANULE, CONTROLLER)
-
-
-@kernel("void(i8[::1],i8[::1],i8,i8,i8)")
-def begin_beats(heap, m, p, word, time):
-    """Send the planned transfer of the word in flight at `word`, issued at `time`."""
-    k = m[CONTROL_AT]
-    take_demand(m, p, False)
-    m[word + F_BOUND] = beside_channel(m, p, time)
-    m[p + SENT_AT] = max(m[p + SENT_AT], time)
-    _send(m, p, word)
-    if m[p + INJ_LEFT] == 0:
-        m[p + READY] = m[p + SENT_AT]
-    if m[k + K_PENDING] == 0:
-        m[k + K_PENDING] = 1
-        push(heap, m, time + m[C_HBM_LATENCY], PHASE_GRANULE, CONTROLLER)

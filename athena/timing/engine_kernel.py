@@ -12,7 +12,6 @@ from __future__ import annotations
 from athena.isa.cycles import SETA_CYCLES
 from athena.isa.fields import OP, P0, P2, SEM_MAX, SIG0
 from athena.timing.codes import CALL, END, FILL, HOST, LOOP, MATRIX, SETA, SYNC, VECTOR
-from athena.timing.controller_kernel import begin_beats, control
 from athena.timing.event_kernel import pop, send, settle, try_at
 from athena.timing.front_kernel import advance, next_run, set_areg
 from athena.timing.jit import kernel
@@ -108,6 +107,7 @@ from athena.timing.layout import (
 from athena.timing.memory_kernel import begin_transfer, count_fixed, inject
 from athena.timing.operand_kernel import count
 from athena.timing.plan_kernel import plan
+from athena.timing.port_kernel import begin_beats, control
 from athena.timing.queue_kernel import (
     enter,
     finish,

@@ -22,19 +22,13 @@ from athena.isa.fields import (
     CORE_QUEUES,
     CORE_SEMS,
     HBM_SEGMENTS,
-    OP,
-    P0,
-    P1,
     SEGMENTS,
-    SEM_MAX,
-    WAIT0,
-    WAIT1,
-    Op,
     Queue,
     decode,
 )
 from athena.isa.program import Program, QueueRun, Section
 from athena.timing import layout as at
+from athena.timing import semaphores
 from athena.timing.chip_arrays import (
     chip_parameters,
     core_slots,
@@ -114,8 +108,8 @@ def build(program: Program, chip: Chip, *, trace: bool) -> State:
     q = _queues(chip, table)
     runs, order = _runs(program, table, q, offsets)
     nodes, instances = _nodes(words, runs)
-    sems = _semaphores(program, chip)
-    sems[:, at.S_CONSUMER] = _consumers(q, runs, order, words, sems, table)
+    sems = semaphores.first_values(program, chip)
+    sems[:, at.S_CONSUMER] = semaphores.consumers(q, runs, order, words, sems, table.names())
     fixed = chip_parameters(chip, trace=trace)
     fixed[at.C_CALLS] = len(program.host_calls)
     fixed[at.C_SCALARS : at.C_SCALARS + at.SCALARS] = _scalars(program)
@@ -350,56 +344,3 @@ def _nodes(words: Array, runs: Array) -> tuple[Array, Array]:
     instances = np.zeros((int(places.sum()), at.I_SIZE), np.int64)
     instances[:, at.I_FIRST] = np.iinfo(np.int64).max
     return nodes, instances
-
-
-def _semaphores(program: Program, chip: Chip) -> Array:
-    """First values, unit by unit: cores, clusters, chip."""
-    cores, clusters = chip.cores, chip.clusters
-    sems = np.zeros((cores + clusters + 1, CORE_SEMS, at.S_SIZE), np.int64)
-    for rows, values in (
-        (slice(0, cores), program.core_sems),
-        (slice(cores, cores + clusters), program.cluster_sems),
-        (slice(cores + clusters, None), program.chip_sems),
-    ):
-        for sem, value in values.items():
-            if not 0 <= sem < CORE_SEMS or not 0 <= value <= SEM_MAX:
-                raise ProgramError(
-                    f"initial semaphore {sem} = {value}; 0–31 and 0–{SEM_MAX} are allowed",
-                    where=f"program '{program.name}'",
-                )
-            sems[rows, sem, at.S_VALUE] = value
-    return sems.reshape(-1, at.S_SIZE)
-
-
-def _waited(words: Array) -> frozenset[int]:
-    """Semaphores that a stream waits for."""
-    sems: set[int] = set()
-    for column in (WAIT0, WAIT1):
-        sems.update((words[words[:, column + 1] > 0, column] & 31).tolist())
-    sync = words[words[:, OP] == Op.SYNC]
-    for column in (P0, P1):
-        sems.update((sync[(sync[:, column] >> 8 & 255) > 0, column] & 31).tolist())
-    return frozenset(sems)
-
-
-def _consumers(
-    q: Array, runs: Array, order: Array, words: Array, sems: Array, table: QueueTable
-) -> Array:
-    """The number of the one queue that waits for each semaphore, -1 for none."""
-    consumers = np.full(len(sems), -1, np.int64)
-    places = {(int(run[at.RUN_WORD0]), int(run[at.RUN_WORDS])) for run in runs}
-    by_place = {place: _waited(words[place[0] : sum(place)]) for place in places}
-    waited = [by_place[int(run[at.RUN_WORD0]), int(run[at.RUN_WORDS])] for run in runs]
-    for x in range(len(q)):
-        numbers = set(order[q[x, at.RUN] : q[x, at.RUN_END]].tolist())
-        for sem in frozenset[int]().union(*(waited[number] for number in numbers)):
-            target = int(q[x, at.SEMS]) + sem
-            if consumers[target] >= 0:
-                names = table.names()
-                raise ProgramError(
-                    f"semaphore {sem} has two consumers, {names[consumers[target]]} and {names[x]}",
-                    where=names[x],
-                    hint="let one queue wait for it",
-                )
-            consumers[target] = x
-    return consumers
