@@ -2,7 +2,8 @@
 // place: a block that comes in by rows goes out by columns, and the next one comes in where those columns were.
 module transpose_square #(
     localparam int Lanes = athena_pkg::LANES,
-    localparam int LenBits = $clog2(Lanes + 1)
+    localparam int LenBits = $clog2(Lanes + 1),
+    localparam int PlaceBits = $clog2(Lanes)
 ) (
     input  logic                     clk_i,
     input  logic                     upright_i,
@@ -12,19 +13,24 @@ module transpose_square #(
     output logic [Lanes-1:0][31:0]   line_o
 );
   logic [Lanes-1:0][Lanes-1:0][31:0] cells;
-  logic [$clog2(Lanes)-1:0] at;
+  logic [PlaceBits-1:0] at;
 
-  assign at = step_i[$clog2(Lanes)-1:0];
+  assign at = step_i[PlaceBits-1:0];
 
+  // Every cell compares its own place: indices that are constants keep synthesis small.
   always_comb begin
-    for (int i = 0; i < Lanes; i++) line_o[i] = upright_i ? cells[i][at] : cells[at][i];
+    line_o = '0;
+    for (int i = 0; i < Lanes; i++) begin
+      for (int k = 0; k < Lanes; k++) begin
+        if (at == PlaceBits'(k)) line_o[i] = upright_i ? cells[i][k] : cells[k][i];
+      end
+    end
   end
 
   always_ff @(posedge clk_i) begin
-    if (write_i) begin
-      for (int i = 0; i < Lanes; i++) begin
-        if (upright_i) cells[i][at] <= line_i[i];
-        else cells[at][i] <= line_i[i];
+    for (int row = 0; row < Lanes; row++) begin
+      for (int col = 0; col < Lanes; col++) begin
+        if (write_i && at == PlaceBits'(upright_i ? col : row)) cells[row][col] <= upright_i ? line_i[row] : line_i[col];
       end
     end
   end
