@@ -130,7 +130,7 @@ def window_cycles(chip: Chip) -> int:
     hbm, longest = chip.hbm, chip.mesh.rows + chip.mesh.cols
     stall_ns = hbm.refresh_ns + 2 * hbm.row_miss_ns
     trip = hbm.latency_cycles + 2 * longest * chip.noc.hop_cycles
-    return trip + math.ceil(stall_ns * 1e-9 * chip.clock_hz)
+    return max(1, trip + math.ceil(stall_ns * 1e-9 * chip.clock_hz))
 
 
 def ticks(chip: Chip, ns: float) -> int:

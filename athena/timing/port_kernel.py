@@ -143,7 +143,7 @@ def control(heap, m, trace, time, most):
     has room for `most` events.
     """
     k = m[CONTROL_AT]
-    until, again = time + m[C_HBM_LATENCY] // 2, time + m[C_HBM_LATENCY]
+    until, again = time + m[C_HBM_LATENCY] // 2, time + max(m[C_HBM_LATENCY], 1)
     m[k + K_PENDING] = 0
     while True:
         now = next_cycle(m, until)
@@ -174,4 +174,4 @@ def begin_beats(heap, m, p, word, time):
         m[p + READY] = m[p + SENT_AT]
     if m[k + K_PENDING] == 0:
         m[k + K_PENDING] = 1
-        push(heap, m, time + m[C_HBM_LATENCY], PHASE_GRANULE, CONTROLLER)
+        push(heap, m, time + max(m[C_HBM_LATENCY], 1), PHASE_GRANULE, CONTROLLER)

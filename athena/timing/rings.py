@@ -3,6 +3,7 @@ direction.
 
 In:  `Chip`, the rows of its queues. Out: the controller's first state; the queues' port and ring
      columns; places are counted from the first ring.
+Raises: ChipError where all that may be under way at once is more than LIMIT.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from athena.chip.model import Chip
+from athena.errors import ChipError
 from athena.isa.fields import CLUSTER_QUEUES, Queue
 from athena.timing import layout as at
 from athena.timing.chip_arrays import window_cycles
 
 Array = NDArray[np.int64]
 _WRITERS = (Queue.STORE, Queue.CDMA_OUT)
+
+
+LIMIT = 1 << 27  # values of all rings: 1 GiB
 
 
 def _length(least: int) -> int:
@@ -45,4 +50,10 @@ def controller(chip: Chip, q: Array) -> tuple[Array, int]:
     for way, count in enumerate(atoms):
         state[at.K_RING + way], state[at.K_RING_MASK + way] = place, _length(count) - 1
         place += _length(count) * at.X_SIZE
+    if place > LIMIT:
+        raise ChipError(
+            f"one channel with {place} values of beats under way; at most {LIMIT} are simulated",
+            where=f"chip '{chip.name}': hbm.latency_cycles",
+            hint="give the memory more channels, a shorter latency or the chip fewer cores",
+        )
     return state, place
