@@ -126,7 +126,8 @@ def mac_cells(chip: Chip, folder: Path) -> dict[Cell, dict[str, Any]]:
     """The MAC cell as a flat module of Yosys' JSON: with both types and with one."""
     read, made = yosys.read_sources(chip, folder), {}
     for name, tie in TIES.items():
-        script = f"{read}\nhierarchy -check -top mac_cell\nproc\nflatten -noscopeinfo\n{tie}"
+        flat = "hierarchy -check -top mac_cell\nproc\nflatten -noscopeinfo\nopt_clean"
+        script = f"{read}\n{flat}\n{tie}check -assert\n"
         yosys.run(f"{script}{SYNTHESISE.format(memories='')}write_json cell.json\n", folder)
         made[name] = json.loads((folder / "cell.json").read_text())["modules"]["mac_cell"]
     return made

@@ -18,37 +18,29 @@ module mac_cell (
   localparam int IntBits = 9;
   localparam int SumBits = athena_pkg::SUM_BITS;
 
-  logic signed [athena_pkg::FEED_BITS-1:0] used, waiting, weight;
-  logic signed [IntBits-1:0] a_int, weight_int;
-  logic [athena_pkg::FEED_BITS-1:0] a_float, weight_float;
-  logic [SumBits-1:0] product, sum_float, float_sum;
+  logic signed [athena_pkg::FEED_BITS-1:0] used, waiting;
 
-  assign weight = swap_i ? waiting : used;
-  // Operands reach only the half that computes, so that the other one does not switch.
-  assign a_int = float_i ? '0 : a_i[IntBits-1:0];
-  assign weight_int = float_i ? '0 : weight[IntBits-1:0];
-  assign {a_float, weight_float, sum_float} = float_i ? {a_i, weight, sum_i} : '0;
-
-  f32_mul u_mul (
-      .en_i(en_i && float_i),
-      .x_i({a_float, 16'b0}),
-      .y_i({weight_float, 16'b0}),
-      .z_o(product)
-  );
-  f32_add u_add (
-      .en_i(en_i && float_i),
-      .x_i(sum_float),
-      .y_i(product),
-      .z_o(float_sum)
-  );
-
+  // All under one condition: a simulator skips it while the array stands still.
   always_ff @(posedge clk_i) begin
-    if (en_i) begin
+    if (en_i) begin : g_work
+      logic signed [athena_pkg::FEED_BITS-1:0] weight;
+      logic signed [IntBits-1:0] a_int, weight_int;
+      logic [31:0] a_float, weight_float, sum_float, product;
+      weight = swap_i ? waiting : used;
+      // Operands reach only the half that computes, so that the other one does not switch.
+      a_int = float_i ? '0 : a_i[IntBits-1:0];
+      weight_int = float_i ? '0 : weight[IntBits-1:0];
+      a_float = {a_i, 16'b0} & {32{float_i}};
+      weight_float = {weight, 16'b0} & {32{float_i}};
+      sum_float = sum_i & {32{float_i}};
       if (load_i) waiting <= weight_i;
       used   <= weight;
       swap_o <= swap_i;
       a_o    <= a_i;
-      sum_o  <= float_i ? float_sum : sum_i + SumBits'(a_int) * SumBits'(weight_int);
+      if (float_i) begin
+        product = f32_pkg::mul(a_float, weight_float);
+        sum_o <= f32_pkg::add(sum_float, product);
+      end else sum_o <= sum_i + SumBits'(a_int) * SumBits'(weight_int);
     end
   end
 endmodule
