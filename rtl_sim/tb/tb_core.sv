@@ -160,6 +160,7 @@ module tb_core (
 
   trace u_trace (
       .clk_i,
+      .rst_i,
       .launch_i,
       .file_i(trace_file),
       .cycle_i(cycle),

@@ -2,6 +2,7 @@
 // destination in order of blocks, rows, bytes, read in the cycle after completion, when the last of them can be seen.
 module trace (
     input logic                                                               clk_i,
+    input logic                                                               rst_i,
     input logic                                                               launch_i,
     input int                                                                 file_i,
     input int                                                                 cycle_i,
@@ -102,7 +103,8 @@ module trace (
 
   /* verilator lint_off BLKSEQ */  // a monitor: lines are written in the order of these statements
   always @(posedge clk_i) begin
-    for (int q = 0; q < Queues; q++) begin
+    if (rst_i) for (int q = 0; q < Queues; q++) ended[q] = '0;  // what registers hold at power-on has not happened
+    else for (int q = 0; q < Queues; q++) begin
       for (int s = 0; s < Slots; s++) begin
         if (ended[q][s]) write_line(q, ending[q][s], crc32(ending[q][s].uop));
         ended[q][s] = retire_i[q][s];

@@ -13,7 +13,7 @@ RANDOM = "+verilator+rand+reset+2"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(1, 9))
 def test_the_state_at_power_on_does_not_matter(rtl_tools, ci_chip, seed):
     jobs = [random_job(number, ci_chip) for number in range(PROGRAMS)]
     start = Start(variant=Variant.POWER_ON, arguments=(f"+verilator+seed+{seed}", RANDOM))
