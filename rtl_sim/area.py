@@ -54,6 +54,7 @@ abc
 opt -fast
 clean
 """
+UNITS = ("matrix_unit", "vector_unit", "permute_unit", "vmxq_unit")  # queues and DMA left out
 WORKERS = 2
 BEGIN, END = "<!-- area:begin -->", "<!-- area:end -->"
 _FLOP = re.compile(r"\$_(S?)DFF(C?E)?_[PN01]+_")
@@ -245,7 +246,7 @@ def main() -> None:
     """`python -m rtl_sim.area [--chip NAME] [--top MODULE …] [--json FILE] [--write PAGE]`."""
     parser = argparse.ArgumentParser(description="Gates and flip-flops of the core by module")
     parser.add_argument("--chip", default="athena-edge")
-    parser.add_argument("--top", nargs="+", default=["core"], help="modules without parameters")
+    parser.add_argument("--top", nargs="+", default=UNITS, help="modules without parameters")
     parser.add_argument("--json", type=Path, metavar="FILE", help="cells by kind")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into PAGE")
     given = parser.parse_args()
