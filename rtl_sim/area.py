@@ -3,7 +3,7 @@
 In:  the core's sources for a `Chip`, synthesised to generic gates (`rtl_sim.yosys`).
 Out: cells of each module, their gate equivalents, the same of a MAC cell with one type only; as a
      table, as JSON, or written between the markers of docs/rtl.md.
-Raises: ToolError when Yosys is missing; InternalError for a cell without a weight.
+Raises: ToolError when Yosys is missing or ends early; InternalError for a cell without a weight.
 
 Each module is synthesised once, by itself, and counted as often as it is there; INLINE modules are
 part of the one around them, and those of WHOLE of the one named. L1, ACC and the prefetch FIFOs are
@@ -26,7 +26,7 @@ from typing import Any
 
 from athena.chip.load import load_chip
 from athena.chip.model import Chip
-from athena.errors import InternalError
+from athena.errors import InternalError, ToolError
 from rtl_sim import yosys
 
 # Areas of the simplest cells of an open 45 nm library (NanGate) over that of its NAND2.
@@ -143,7 +143,12 @@ def cell_area(name: str, module: Mapping[str, Any]) -> ModuleArea:
 
 
 def _stat(path: Path) -> dict[str, dict[str, int]]:
-    """Cells by type, of each module, modules in it included."""
+    """Cells by type, of each module, modules in it included.
+
+    Raises: ToolError where Yosys ended without having written them.
+    """
+    if not path.exists():
+        raise ToolError("Yosys ended early", where="rtl_sim", hint="try fewer modules: --top")
     modules = json.loads(path.read_text())["modules"]
     return {
         name.removeprefix("\\"): {

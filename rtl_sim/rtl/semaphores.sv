@@ -17,11 +17,14 @@ module semaphores #(
   localparam int Sems = athena_pkg::SEMS;
   localparam int SemBits = $clog2(Sems);
   localparam int Wide = 12;  // QUEUES * 4 waits of 255 fit
+  localparam int Few = $clog2(Signals + 1);
 
   localparam int Stages = athena_pkg::SIGNAL_CYCLES - 1;
 
   logic [Sems-1:0][7:0] value;
-  logic [Sems-1:0][Wide-1:0] plus, minus, sent, arrived;
+  logic [Sems-1:0][Wide-1:0] plus, minus;
+  logic [Sems-1:0][Few-1:0] sent, arrived;
+  logic [Sems-1:0][Signals-1:0] near, far;  // which signals are for a counter
   logic sends;
   logic [Wide-1:0] need;
 
@@ -38,25 +41,36 @@ module semaphores #(
     end
   end
 
+  // Every counter compares its own number: indices that are constants keep synthesis small.
   always_comb begin
-    plus  = arrived;
-    sent  = '0;
+    {near, far, sent} = '0;
     sends = 1'b0;
-    minus = '0;
-    for (int q = 0; q < athena_pkg::QUEUES; q++) begin
-      for (int i = 0; i < 4; i++) begin
-        if (take_i[q]) begin
-          minus[waits_i[q][i][SemBits-1:0]] =
-              minus[waits_i[q][i][SemBits-1:0]] + Wide'(waits_i[q][i][15:8]);
+    for (int s = 0; s < Sems; s++) plus[s] = Wide'(arrived[s]);
+    if (signals_i != '0) begin
+      for (int i = 0; i < Signals; i++) begin
+        if (signals_i[i][15:13] == athena_pkg::SIG_ALL_CORES && Stages > 0) begin
+          sends = 1'b1;
+          for (int s = 0; s < Sems; s++) far[s][i] = signals_i[i][SemBits-1:0] == SemBits'(s);
+        end else if (signals_i[i][15:13] != athena_pkg::SIG_NONE) begin
+          for (int s = 0; s < Sems; s++) near[s][i] = signals_i[i][SemBits-1:0] == SemBits'(s);
         end
       end
+      for (int s = 0; s < Sems; s++) begin
+        sent[s] = Few'($countones(far[s]));
+        plus[s] = Wide'(arrived[s]) + Wide'($countones(near[s]));
+      end
     end
-    for (int i = 0; i < Signals; i++) begin
-      if (signals_i[i][15:13] == athena_pkg::SIG_ALL_CORES && Stages > 0) begin
-        sends = 1'b1;
-        sent[signals_i[i][SemBits-1:0]] = sent[signals_i[i][SemBits-1:0]] + 1'b1;
-      end else if (signals_i[i][15:13] != athena_pkg::SIG_NONE) begin
-        plus[signals_i[i][SemBits-1:0]] = plus[signals_i[i][SemBits-1:0]] + 1'b1;
+  end
+
+  always_comb begin
+    minus = '0;
+    for (int q = 0; q < athena_pkg::QUEUES; q++) begin
+      if (take_i[q]) begin
+        for (int i = 0; i < 4; i++) begin
+          for (int s = 0; s < Sems; s++) begin
+            if (waits_i[q][i][SemBits-1:0] == SemBits'(s)) minus[s] = minus[s] + Wide'(waits_i[q][i][15:8]);
+          end
+        end
       end
     end
     fault_o = 1'b0;
@@ -68,9 +82,9 @@ module semaphores #(
 
   if (Stages > 0) begin : g_noc
     logic valid;
-    logic [Sems*Wide-1:0] counts;
+    logic [Sems*Few-1:0] counts;
     latency_pipe #(
-        .Width(Sems * Wide),
+        .Width(Sems * Few),
         .Stages(Stages)
     ) u_pipe (
         .clk_i,
