@@ -215,7 +215,7 @@ def simulator(
     tools = environment(base)
     if wave == "fst":
         _check_fst(tools)
-    home.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(home.parent)
     with (home.parent / f"{home.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second process waits for the first one's build
         if not target.exists():
@@ -223,6 +223,18 @@ def simulator(
             _build_simulator(chip, home, tools, flags)
     prune(home.parent, keep=home)
     return target
+
+
+def _make_folder(folder: Path) -> None:
+    """Raises: ToolError where no builds can be kept."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as exc:
+        raise ToolError(
+            f"builds cannot be kept there: {exc.strerror}", where=printable(folder),
+            hint="set XDG_CACHE_HOME to a folder that you may write to",
+        ) from exc  # fmt: skip
 
 
 def _build_simulator(

@@ -13,8 +13,10 @@ from athena.chip.model import Chip, MemoryKind
 from athena.errors import ChipError
 from athena.isa.cycles import beat_interval
 from athena.timing.chip_arrays import atom_ticks, refresh_every_ticks, ticks, window_cycles
+from athena.timing.layout import ATOM_BYTES, TICKS
 
 QUEUE_BEATS = 4096  # beats of a port taken and not answered that the test bench can hold
+SETTING_LIMIT = 1 << 31  # settings of the job file are smaller
 STRESS_CYCLES = 64  # stress delays an answer by less than this
 
 Rule = tuple[bool, str, str]  # whether the chip keeps it, the key, the rule
@@ -50,24 +52,38 @@ def check(chip: Chip, rules: Iterable[Rule]) -> None:
             raise ChipError(
                 f"the RTL cannot be built for this chip: {reason}",
                 where=f"{chip.name}: {key}",
-                hint="use athena-edge or athena-edge-ci, or change the key",
+                hint="change the key, or use athena-edge, athena-edge-lpddr5 or their -ci forms",
             )
 
 
 def rules(chip: Chip) -> tuple[Rule, ...]:
     """What a chip's memory must be."""
     longest = QUEUE_BEATS - STRESS_CYCLES
-    banked = chip.hbm.kind is MemoryKind.HBM
+    hbm, core = chip.hbm, chip.core
+    banked = hbm.kind is MemoryKind.HBM
     least = 2 if banked else 1
+    widest = max(core.load_bytes_per_cycle, core.store_bytes_per_cycle)
+    slowest = beat_interval(widest, chip.hbm_bytes_per_cycle)
+    of_banks: tuple[Rule, ...] = (
+        (hbm.channels == 1, "hbm.channels", "one channel"),
+        (widest <= ATOM_BYTES, "core.load_bytes_per_cycle, core.store_bytes_per_cycle",
+         f"at most {ATOM_BYTES}, what the channel transfers at once"),
+        (window_cycles(chip) < longest, "hbm.latency_cycles, hbm.row_miss_ns, hbm.refresh_ns",
+         f"latency, refresh and two row misses below {longest} cycles together"),
+        *((value < SETTING_LIMIT, f"hbm.{key}", f"below {SETTING_LIMIT // TICKS} cycles")
+          for key, value in (
+              ("turnaround_ns", ticks(chip, hbm.turnaround_ns)),
+              ("refresh_interval_ns", refresh_every_ticks(chip)),
+              ("bandwidth_gbytes_per_s", atom_ticks(chip)),
+          )),
+    )  # fmt: skip
     return (
-        (chip.hbm.channels == 1 or not banked, "hbm.channels", "one channel"),
-        (
-            least <= chip.hbm.latency_cycles < longest,
-            "hbm.latency_cycles",
-            f"at least {least}, below {longest}",
-        ),
-        (not banked or window_cycles(chip) < longest, "hbm.latency_cycles", "a shorter latency"),
-    )
+        (least <= hbm.latency_cycles < longest, "hbm.latency_cycles",
+         f"at least {least}, below {longest}"),
+        (slowest < SETTING_LIMIT, "hbm.bandwidth_gbytes_per_s",
+         f"a beat in less than {SETTING_LIMIT} cycles"),
+        *(of_banks if banked else ()),
+    )  # fmt: skip
 
 
 def settings(chip: Chip, stress_seed: int, error_at: int, error_bytes: int) -> list[int]:
@@ -78,7 +94,7 @@ def settings(chip: Chip, stress_seed: int, error_at: int, error_bytes: int) -> l
     check(chip, rules(chip))
     core, hbm, rate = chip.core, chip.hbm, chip.hbm_bytes_per_cycle
     banked = hbm.kind is MemoryKind.HBM and not stress_seed
-    values = {
+    values: dict[Setting, int] = {
         Setting.LATENCY: chip.hbm.latency_cycles,
         Setting.LOAD_INTERVAL: beat_interval(core.load_bytes_per_cycle, rate),
         Setting.STORE_INTERVAL: beat_interval(core.store_bytes_per_cycle, rate),
@@ -86,13 +102,16 @@ def settings(chip: Chip, stress_seed: int, error_at: int, error_bytes: int) -> l
         Setting.ERROR_AT: error_at,
         Setting.ERROR_BYTES: error_bytes,
         Setting.BANKED: int(banked),
-        Setting.ATOM_TICKS: atom_ticks(chip),
-        Setting.BANKS: hbm.banks_per_channel,
-        Setting.ROW_BYTES: hbm.row_bytes,
-        Setting.ROW_MISS_TICKS: ticks(chip, hbm.row_miss_ns),
-        Setting.TURN_TICKS: ticks(chip, hbm.turnaround_ns),
-        Setting.REFRESH_EVERY_TICKS: refresh_every_ticks(chip),
-        Setting.REFRESH_TICKS: ticks(chip, hbm.refresh_ns),
-        Setting.WINDOW_BEATS: window_cycles(chip),
     }
-    return [values[setting] for setting in Setting]
+    if banked:
+        values |= {
+            Setting.ATOM_TICKS: atom_ticks(chip),
+            Setting.BANKS: hbm.banks_per_channel,
+            Setting.ROW_BYTES: hbm.row_bytes,
+            Setting.ROW_MISS_TICKS: ticks(chip, hbm.row_miss_ns),
+            Setting.TURN_TICKS: ticks(chip, hbm.turnaround_ns),
+            Setting.REFRESH_EVERY_TICKS: refresh_every_ticks(chip),
+            Setting.REFRESH_TICKS: ticks(chip, hbm.refresh_ns),
+            Setting.WINDOW_BEATS: window_cycles(chip),
+        }
+    return [values.get(setting, 0) for setting in Setting]

@@ -135,7 +135,7 @@ def file_cases(paths: Sequence[Path], chip: Chip | None, pattern: str = "*") -> 
     Raises: ProgramError; UsageError where there is none.
     """
     cases = []
-    for path in _program_files(paths):
+    for path in dict.fromkeys(path.resolve() for path in _program_files(paths)):
         if not fnmatch(path.stem, pattern):
             continue
         program, target = resolve(path, chip)

@@ -23,7 +23,7 @@ from athena.api.execute import Executable, resolve
 from athena.api.samples import VERIFY_SEED, program_inputs, random_inputs
 from athena.chip import Chip
 from athena.chip.model import MemoryKind
-from athena.errors import UsageError, printable
+from athena.errors import OutputError, UsageError, printable
 from athena.files import check_output
 from athena.functional.convert import to_storage
 from athena.isa.fields import Seg
@@ -144,6 +144,12 @@ def check_executable(program: Program, chip: Chip) -> None:
             where="athena rtl",
             hint="use --chip athena-edge or athena-edge-ci",
         )
+    if program.precision == "fp32":
+        raise UsageError(
+            "the RTL multiplies int8 and bf16; fp32 is the simulators' alone",
+            where=printable(program.name),
+            hint="use --precision bf16 or int8",
+        )
     if program.host_calls or program.weightless:
         why = "needs the host" if program.host_calls else "has no weights"
         raise UsageError(
@@ -215,7 +221,14 @@ def _run(job: RtlJob, chip: Chip, limit: int, wave: Wave | None) -> RtlResult:
     try:
         held = Wave(path=part, first_cycle=wave.first_cycle, last_cycle=wave.last_cycle)
         (result,) = run_jobs([job], chip, cycle_limit=limit, wave=held)
-        part.replace(wave.path)
+        try:
+            part.replace(wave.path)
+        except OSError as exc:
+            raise OutputError(
+                f"the waveform cannot be written: {exc.strerror}",
+                where=printable(wave.path),
+                hint="name a file in a folder that you may write to",
+            ) from exc
     finally:
         part.unlink(missing_ok=True)
     return result

@@ -121,6 +121,19 @@ def _check(chip: Chip) -> None:
             where=f"chip '{chip.name}': hbm.refresh_ns",
             hint="memory that always refreshes never answers",
         )
+    if hbm.kind is MemoryKind.HBM and hbm.channels == 1 and hbm.refresh_ns:
+        # A refresh may wait for a row that was begun just before. After it rows open one a cycle,
+        # and something has to be transferred before the next one is due.
+        cycles = hbm.banks_per_channel + atom_ticks(chip) / at.TICKS + 2
+        least_ns = _blocked_ns(chip) + hbm.row_miss_ns + hbm.turnaround_ns
+        least_ns += cycles * 1e9 / chip.clock_hz
+        if 0 < hbm.refresh_interval_ns <= least_ns:
+            raise ChipError(
+                f"refresh_interval_ns {hbm.refresh_interval_ns} leaves no time between refreshes; "
+                f"this memory needs more than {least_ns:.0f}",
+                where=f"chip '{chip.name}': hbm.refresh_interval_ns",
+                hint="refresh less often, or make refresh_ns, row_miss_ns or turnaround_ns shorter",
+            )
 
 
 def window_cycles(chip: Chip) -> int:

@@ -149,7 +149,7 @@ def _turn(m, now):
         m[k + K_SEEN] = now
     if m[k + K_WAITING + 1 - way] == 0:
         m[k + K_MOVED] = 0
-    elif m[k + K_MOVED] >= BATCH_ATOMS or (now - m[k + K_SEEN]) * TICKS >= m[C_TURN]:
+    elif m[k + K_MOVED] >= BATCH_ATOMS or now >= m[k + K_SEEN] + max(1, -(-m[C_TURN] // TICKS)):
         m[k + K_DIRECTION] = 1 - way
         m[k + K_SEEN], m[k + K_MOVED], m[k + K_QUIET] = now, 0, 0
         m[k + K_BUS_FREE] += m[C_TURN]

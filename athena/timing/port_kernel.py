@@ -31,6 +31,7 @@ from athena.timing.layout import (
     G_HEAP,
     INJ_LEFT,
     INJ_POS,
+    K_NOW,
     K_PENDING,
     M_DIR,
     M_ROW,
@@ -113,7 +114,8 @@ def _answer(m, p):
             if number == m[beat + T_LAST]:
                 size = (m[beat + T_ADDR] + m[beat + T_BYTES] - 1) % ATOM_BYTES + 1
             end = max(end, m[atom + X_START] + m[C_ATOM_TICKS] * size // ATOM_BYTES)
-        at = max(-(-end // TICKS), m[beat + T_DUE]) + back
+        # At the earliest in the next cycle, which is what `now` has become.
+        at = max(max(-(-end // TICKS), m[beat + T_DUE]) + back, m[m[CONTROL_AT] + K_NOW])
         m[beat + T_ANSWER] = m[p + ANSWERED_AT] = max(at, m[p + ANSWERED_AT] + 1)
         m[p + ANSWERED] += 1
         if m[beat + T_WORD]:

@@ -1,7 +1,8 @@
 // When memory with banks takes and answers beats: one channel, cycle by cycle. Ports (0: STORE, 1: LOAD) fill a queue each with atoms
 // of 32 bytes; one data bus serves one direction at a time. Of the queue's atoms the oldest whose row is open is transferred next,
 // while other banks close and open rows for atoms behind it. Refresh stops all of that, closes every row and takes its time.
-// The bus turns round when the other direction waits and this one has had a batch since, or nothing for as long as a turn takes.
+// The bus turns round when the other direction waits and this one has had a batch since, or nothing for as long as a turn takes and
+// at least a cycle.
 // Times are in ticks of 1/256 cycle; cycle n is the time from n - 1 to n.
 /* verilator lint_off UNUSEDSIGNAL */  // ints index small tables
 module bank_memory #(
@@ -18,7 +19,7 @@ module bank_memory #(
     output logic [1:0]                                    answer_o
 );
   localparam int Depth = athena_pkg::MEMORY_QUEUE;  // beats of a port, a power of two
-  localparam int Atoms = 2 * Depth;                 // atoms of a port: a beat touches at most two
+  localparam int Atoms = 2 * Depth;                 // atoms of a port: a beat has no more bytes than one and touches at most two
   localparam longint AtomBytes = longint'(athena_pkg::ATOM_BYTES);
   localparam int Batch = athena_pkg::BATCH_BYTES / athena_pkg::ATOM_BYTES;  // atoms; also the length of a queue
   localparam longint Tick = longint'(athena_pkg::TICKS);
@@ -130,7 +131,7 @@ module bank_memory #(
   task automatic choose_direction();
     if (waiting[direction] > 0) seen = now;
     if (waiting[1-direction] == 0) moved = 0;
-    else if (moved >= Batch || (now - seen) * Tick >= turn) begin
+    else if (moved >= Batch || (now > seen && (now - seen) * Tick >= turn)) begin
       direction = 1 - direction;
       seen = now;
       moved = 0;

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from athena.chip.load import load_chip
+from athena.errors import ChipError
 from athena.isa.builder import StreamBuilder, Wait, hbm, l1, self_sem
 from athena.isa.fields import CORE_QUEUES, OP, SEGMENTS, Op, Queue, Seg, decode
 from athena.isa.program import Program, QueueRun, Section
@@ -14,15 +15,19 @@ from athena.timing import simulate
 from rtl_sim.correlate import compare_bytes, compare_cycles
 from rtl_sim.generate import random_job
 from rtl_sim.job import Outcome, RtlJob
+from rtl_sim.memory import Setting, settings
 from rtl_sim.memory_programs import memory_jobs
 from rtl_sim.run import run_jobs
 
 RANDOM = 40
 GATHER_LIMIT = 3.0  # percent of the RTL's cycles; timing does not know the rows that COPYX takes
-# Memories unlike the preset's: an atom in half a cycle and in 31, odd latencies and numbers of
-# banks, small rows, turns longer than a row miss, refreshes that nearly touch.
+# Memories unlike the preset's: an atom in a twelfth of a cycle, in half a one and in 31, odd
+# latencies and numbers of banks, small rows, turns that take nothing and turns longer than a row
+# miss, refreshes that nearly touch.
 MEMORIES = (
     {"bandwidth_gbytes_per_s": 64.0, "latency_cycles": 2},
+    {"bandwidth_gbytes_per_s": 400.0, "latency_cycles": 2},
+    {"turnaround_ns": 0.0, "row_miss_ns": 1.0, "bandwidth_gbytes_per_s": 3.7},
     {"bandwidth_gbytes_per_s": 1.0, "latency_cycles": 7},
     {"banks_per_channel": 5, "row_bytes": 512, "row_miss_ns": 61.0},
     {"turnaround_ns": 50.0, "latency_cycles": 200, "banks_per_channel": 2},
@@ -111,7 +116,8 @@ def test_cycles_are_those_of_the_timing_engine(results, chip):
     """Issue and completion of every word, unless rows are taken by number."""
     jobs = {name: pair for name, pair in results.items() if not _gathers(pair[0])}
     assert len(jobs) > 55
-    assert {len([n for n in jobs if n.startswith(f"memory {m}")]) for m in range(5)} == {4}
+    for number in range(len(MEMORIES)):
+        assert sum(name.startswith(f"memory {number}:") for name in jobs) == 4
     for name, (job, result) in jobs.items():
         assert compare_cycles(job, chip, result) == ("", result.cycles), name
 
@@ -124,3 +130,29 @@ def test_gathers_are_near(results, chip):
     }
     assert len(errors) > 8
     assert max(map(abs, errors.values())) <= GATHER_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("hbm.turnaround_ns", 1e8),
+        ("hbm.refresh_interval_ns", 1e9),
+        ("hbm.bandwidth_gbytes_per_s", 1e-6),
+        ("hbm.row_miss_ns", 1e7),
+        ("hbm.latency_cycles", 1),
+        ("hbm.latency_cycles", 5000),
+        ("core.load_bytes_per_cycle", 64),
+    ],
+)
+def test_memories_that_the_test_bench_does_not_have_are_refused(chip, key, value):
+    with pytest.raises(ChipError, match=key):
+        settings(load_chip(chip, overrides={key: value}), 0, 0, 0)
+
+
+def test_fixed_memory_has_no_settings_of_banks():
+    slow = {"hbm.refresh_interval_ns": 1e9, "hbm.turnaround_ns": 1e9}
+    values = settings(load_chip("athena-edge-ci", overrides=slow), 0, 0, 0)
+    assert set(values[Setting.BANKED :]) == {0}
+    with pytest.raises(ChipError, match="bandwidth"):
+        overrides = {"hbm.bandwidth_gbytes_per_s": 1e-9}
+        settings(load_chip("athena-edge-ci", overrides=overrides), 0, 0, 0)

@@ -89,11 +89,19 @@ def test_a_difference_is_located(athena, multiply, monkeypatch, column, what):
         (("--wave", "out.vcd", "--wave-cycles", "9:5"), "no range of cycles"),
         (("--wave", "out.vcd", "--wave-cycles", "5"), "no range of cycles"),
         (("--precision", "int9"), "int9"),
+        (("--precision", "fp32"), "fp32 is the simulators' alone"),
     ],
 )
 def test_refused(athena, multiply, arguments, text):
     told = athena("rtl", "run", multiply, *arguments)
     assert told.code == 2 and text in told.err
+
+
+def test_a_folder_that_cannot_hold_builds_is_named(athena, multiply, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    told = athena("rtl", "run", multiply, *CI)
+    assert told.code == 2 and "XDG_CACHE_HOME" in told.err
 
 
 def test_missing_tools_are_said(athena, multiply, monkeypatch, tmp_path):

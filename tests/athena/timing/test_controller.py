@@ -111,3 +111,26 @@ def test_l2_and_main_memory_complete_in_order():
     ends = trace[:3, 4].tolist()
     assert ends == sorted(ends)
     assert ends[0] > trace[1, 3] + MANY.cluster.l2_latency_cycles  # L2's would be the first
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"turnaround_ns": 0.0, "row_miss_ns": 1.0, "banks_per_channel": 1},
+        {"turnaround_ns": 0.0, "row_miss_ns": 60.0, "banks_per_channel": 5, "latency_cycles": 11},
+        {"refresh_interval_ns": 740.0, "refresh_ns": 390.0, "row_miss_ns": 150.0},
+    ],
+)
+def test_memories_that_do_little_else_still_answer(changes):
+    """Turns that take nothing, a single bank that both ways want, refreshes that nearly touch."""
+    runs = [(Queue.LOAD, stream(8, 1024)), (Queue.STORE, stream(8, 1024, write=True))]
+    result = simulate(big(runs), chip_with(**changes), max_events=200_000)
+    assert result.counts.hbm_read_bytes == result.counts.hbm_write_bytes == 8 * 1024
+
+
+def test_refreshes_without_time_between_them_are_refused():
+    with pytest.raises(ChipError, match="between refreshes"):
+        simulate(
+            big([(Queue.LOAD, stream(1, 64))]),
+            chip_with(refresh_interval_ns=691.0, refresh_ns=390.0, row_miss_ns=300.0),
+        )
