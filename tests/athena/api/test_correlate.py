@@ -89,7 +89,7 @@ def test_files_and_folders(tmp_path):
         write_program(case.program, tmp_path / f"{name}.athena")
     (tmp_path / "notes.txt").write_text("no program")
     cases = api.file_cases([tmp_path, tmp_path / "b.athena"], None)
-    assert [each.name for each in cases] == ["a", "b", "b"]
+    assert [each.name for each in cases] == ["a", "b"]
     assert {each.chip.name for each in cases} == {"athena-edge-ci"}
     again = program_inputs(case.program, 0)
     for name, values in cases[0].inputs.items():
