@@ -6,8 +6,7 @@ Out: cells of each module, their gate equivalents, the same of a MAC cell with o
 Raises: ToolError when Yosys is missing or ends early; InternalError for a cell without a weight.
 
 Each module is synthesised once, by itself, and counted as often as it is there; INLINE modules are
-part of the one around them, and those of WHOLE of the one named. L1, ACC and the prefetch FIFOs are
-memories: macros, not counted.
+part of the one around them. L1, ACC and the prefetch FIFOs are memories: macros, not counted.
 """
 
 from __future__ import annotations
@@ -39,7 +38,6 @@ ENABLE = 2.33  # a multiplexer before the flip-flop
 RESET = 1.33  # an AND before it
 MACROS = ("scratchpad",)
 INLINE = ("delay_line", "latency_pipe", "address")
-WHOLE = {"mac_cell": ("f32_add", "f32_mul")}  # these are small where operands have 16 bits
 READ = "\nhierarchy -check -top core\n"
 ELABORATE = f"{READ}proc\ncheck -assert\n"
 SYNTHESISE = """
@@ -160,8 +158,7 @@ def _stat(path: Path) -> dict[str, dict[str, int]]:
 
 def _steps(name: str, others: list[str]) -> str:
     """Script that leaves the cells of one module in a file, other modules left as instances."""
-    whole = WHOLE.get(base_name(name), ())
-    boxes = "\n".join(f"blackbox {other}" for other in others if base_name(other) not in whole)
+    boxes = "\n".join(f"blackbox {other}" for other in others)
     memories = "" if base_name(name) == "fetch" else "memory_map"
     return (
         f"design -load core\n{boxes}\nhierarchy -top {name}\n"

@@ -74,6 +74,12 @@ from athena.timing.layout import (
 
 
 @kernel("i8(i8[::1],i8,i8)")
+def beat_at(m, p, number):
+    """Place of a beat of a port."""
+    return m[p + RING] + (number & m[p + RING_MASK]) * T_SIZE
+
+
+@kernel("i8(i8[::1],i8,i8)")
 def atom_at(m, way, number):
     """Place of an atom of a direction."""
     k = m[CONTROL_AT]
@@ -99,7 +105,7 @@ def _joins(m, way, newest, number, now):
 def _enter(m, p, now):
     """The port's next beat joins its newest atom or brings new ones."""
     k, way = m[CONTROL_AT], 1 - m[p + WRITES]
-    beat = m[p + RING] + (m[p + ENTERED] & m[p + RING_MASK]) * T_SIZE
+    beat = beat_at(m, p, m[p + ENTERED])
     first = m[beat + T_ADDR] // ATOM_BYTES
     last = (m[beat + T_ADDR] + m[beat + T_BYTES] - 1) // ATOM_BYTES
     newest = m[p + NEWEST]
@@ -224,7 +230,7 @@ def _next_due(m):
     due = -1
     for p in range(m[QUEUES_AT], m[RELEASED_AT], Q_SIZE):
         if m[p + ENTERED] < m[p + SENT]:
-            at = m[m[p + RING] + (m[p + ENTERED] & m[p + RING_MASK]) * T_SIZE + T_DUE]
+            at = m[beat_at(m, p, m[p + ENTERED]) + T_DUE]
             due = at if due < 0 else min(due, at)
     return due
 
@@ -259,9 +265,8 @@ def step(m):
     k = m[CONTROL_AT]
     now = m[k + K_NOW]
     for p in range(m[QUEUES_AT], m[RELEASED_AT], Q_SIZE):
-        ring, mask = m[p + RING], m[p + RING_MASK]
         while m[p + ENTERED] < m[p + SENT]:
-            if m[ring + (m[p + ENTERED] & mask) * T_SIZE + T_DUE] > now:
+            if m[beat_at(m, p, m[p + ENTERED]) + T_DUE] > now:
                 break
             _enter(m, p, now)
     if m[C_REFRESH_EVERY] > 0 and m[k + K_REFRESH_AT] < now * TICKS:

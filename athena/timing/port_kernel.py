@@ -13,7 +13,7 @@ for as many cycles.
 from __future__ import annotations
 
 from athena.timing.channel_kernel import place_of
-from athena.timing.controller_kernel import atom_at, next_cycle, step
+from athena.timing.controller_kernel import atom_at, beat_at, next_cycle, step
 from athena.timing.event_kernel import push, try_at
 from athena.timing.jit import kernel
 from athena.timing.layout import (
@@ -44,8 +44,6 @@ from athena.timing.layout import (
     REASON,
     REASON_UNIT,
     RELEASED_AT,
-    RING,
-    RING_MASK,
     SENT,
     SENT_AT,
     T_ADDR,
@@ -55,7 +53,6 @@ from athena.timing.layout import (
     T_FIRST,
     T_LAST,
     T_MORE,
-    T_SIZE,
     T_WORD,
     TICKS,
     WRITES,
@@ -70,13 +67,12 @@ from athena.timing.queue_kernel import newest_flight, through
 @kernel("void(i8[::1],i8,i8)")
 def _send(m, p, word):
     """Send the transfer's beats as far as it is known that the window has room. The last one names
-    the word in flight, which lies at `word`.
+    the word in flight, which lies at `word`; with it the unit is ready for the next word.
     """
-    ring, mask, window = m[p + RING], m[p + RING_MASK], m[C_WINDOW]
     row, bus, indexed = m[p + M_ROW], m[p + PORT_BYTES], m[p + M_TABLE] > 0
     while m[p + INJ_LEFT] > 0:
         number, pos = m[p + SENT], m[p + INJ_POS]
-        freed = number - window
+        freed = number - m[C_WINDOW]
         if freed >= m[p + ANSWERED]:
             return
         rest = row - pos % row
@@ -84,9 +80,9 @@ def _send(m, p, word):
         if indexed and rest == row:
             cycle += 1  # reads the row's number
         if freed >= 0:
-            cycle = max(cycle, m[ring + (freed & mask) * T_SIZE + T_ANSWER])
+            cycle = max(cycle, m[beat_at(m, p, freed) + T_ANSWER])
         size, at = min(rest, bus), place_of(m, p, pos)
-        beat = ring + (number & mask) * T_SIZE
+        beat = beat_at(m, p, number)
         m[beat + T_DUE] = cycle + m[C_HBM_LATENCY] // 2
         m[beat + T_ADDR], m[beat + T_BYTES] = at, size
         m[beat + T_MORE] = m[p + WRITES] and rest > bus and (at + bus) % ATOM_BYTES != 0
@@ -94,6 +90,7 @@ def _send(m, p, word):
         m[p + INJ_POS] += size
         m[p + INJ_LEFT] -= size
         m[beat + T_WORD] = word if m[p + INJ_LEFT] == 0 else 0
+    m[p + READY] = m[p + SENT_AT]
 
 
 @kernel("i8(i8[::1],i8)")
@@ -101,10 +98,10 @@ def _answer(m, p):
     """Answer the port's oldest beats that are through, up to the last of a word. Returns the place
     of that word, 0 if none has ended.
     """
-    ring, mask, way = m[p + RING], m[p + RING_MASK], 1 - m[p + WRITES]
+    way = 1 - m[p + WRITES]
     back = m[C_HBM_LATENCY] - m[C_HBM_LATENCY] // 2
     while m[p + ANSWERED] < m[p + ENTERED]:
-        beat = ring + (m[p + ANSWERED] & mask) * T_SIZE
+        beat = beat_at(m, p, m[p + ANSWERED])
         end = 0
         for number in range(m[beat + T_FIRST], m[beat + T_LAST] + 1):
             atom = atom_at(m, way, number)
@@ -133,10 +130,8 @@ def _come_back(heap, m, trace, p, time):
     if m[p + INJ_LEFT] == 0 or m[p + M_DIR] == DIR_NONE:
         return
     _send(m, p, newest_flight(m, p))
-    if m[p + INJ_LEFT] == 0:
-        m[p + READY] = m[p + SENT_AT]
-        if m[p + REASON] == REASON_UNIT:
-            try_at(heap, m, p, max(time, m[p + READY]))
+    if m[p + INJ_LEFT] == 0 and m[p + REASON] == REASON_UNIT:
+        try_at(heap, m, p, max(time, m[p + READY]))
 
 
 @kernel("void(i8[::1],i8[::1],i8[:,::1],i8,i8)")
@@ -172,8 +167,6 @@ def begin_beats(heap, m, p, word, time):
     m[word + F_BOUND] = beside_channel(m, p, time)
     m[p + SENT_AT] = max(m[p + SENT_AT], time)
     _send(m, p, word)
-    if m[p + INJ_LEFT] == 0:
-        m[p + READY] = m[p + SENT_AT]
     if m[k + K_PENDING] == 0:
         m[k + K_PENDING] = 1
         push(heap, m, time + max(m[C_HBM_LATENCY], 1), PHASE_GRANULE, CONTROLLER)
